@@ -1,0 +1,1 @@
+"""The vocabulary of spectra. Standard library only."""

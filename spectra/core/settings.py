@@ -1,0 +1,108 @@
+"""What can be asked for: one frozen value a stage, each field with its help.
+
+The command line and ``study.toml`` are made from these fields; a setting's
+name, default and help stand here and nowhere else.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["FitSettings", "OverlapSettings", "as_fields", "as_json", "help_of"]
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """Settings of `fit`."""
+
+    base: str | None = _setting(
+        None,
+        "Checkpoint to subtract from every member, or 'zero': the members"
+        " started from zero, so that their mean was learned.",
+    )
+    layers: tuple[str, ...] = _setting(
+        (), "Analyse only layers whose name matches one of these globs."
+    )
+    rank: int = _setting(
+        16, "Directions a checkpoint and layer, for singular values and sides."
+    )
+    device: str = _setting(
+        "auto", "auto, cpu, cuda (CuPy), or torch:cpu, torch:cuda."
+    )
+    precision: Literal["f32", "f64"] = _setting(
+        "f32",
+        "Arithmetic of the blocks; sums are always float64. f64 costs twice"
+        " the time and resolves eigenvalues down to 1e-15 of the largest.",
+    )
+    memory: int = _setting(
+        4 * 2**30, "Bytes the whole process may take: 4GiB, 800MiB."
+    )
+    workers: int = _setting(
+        0, "Layers computed at the same time; 0 for one a core."
+    )
+    save_directions: bool = _setting(
+        False, "Keep singular vectors in the run file (large)."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlapSettings:
+    """Settings of `overlap`; thresholds as in the verdict rule."""
+
+    k: tuple[int, ...] = _setting(
+        (), "Levels of k to report, in addition to 1, 4 and 16."
+    )
+    draws: int = _setting(199, "Draws from each null, at least 199.")
+    seed: int = _setting(0, "Seed of draws and resamples.")
+    bootstrap: int = _setting(500, "Resamples of groups for intervals.")
+    groups: Mapping[str, str] | None = _setting(
+        None, "Group of each member by id, instead of lineage from weights."
+    )
+    initialisation_threshold: float = _setting(
+        0.3, "Cosine of lora_A above which two members share their start."
+    )
+    lineage_threshold_weights: float = _setting(
+        0.9, "Cosine of whole weights above which two members are related."
+    )
+    lineage_threshold_updates: float = _setting(
+        0.5, "Cosine of updates above which two members are related."
+    )
+    shared: float = _setting(
+        0.10, "Lower end of the effect from which a layer counts as shared."
+    )
+    weakly_shared: float = _setting(
+        0.02, "Lower end of the effect from which a layer is weakly shared."
+    )
+    alpha: float = _setting(0.01, "Adjusted p below which a layer may count.")
+
+
+def help_of(settings: type, name: str, /) -> str:
+    """Return the help text of the field `name` of a settings class."""
+    for entry in dataclasses.fields(settings):
+        if entry.name == name:
+            return str(entry.metadata["help"])
+    raise KeyError(name)
+
+
+def as_fields(settings: Any, /) -> dict[str, Any]:
+    """Return a settings value as keyword arguments."""
+    return {
+        entry.name: getattr(settings, entry.name)
+        for entry in dataclasses.fields(settings)
+    }
+
+
+def as_json(settings: Any, /) -> dict[str, Any]:
+    """Return a settings value as a dictionary that `json` can write."""
+    return {name: _plain(v) for name, v in as_fields(settings).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,1 @@
+"""Pure functions of arrays; the namespace is taken from the data."""

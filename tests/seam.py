@@ -1,0 +1,50 @@
+"""The devices every kernel is tested on, and the fixture that gives them."""
+
+import importlib.util
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from spectra.backend.device import CPU, Device, open_device
+
+__all__ = ["DEVICES", "device"]
+
+
+def second_device() -> Device:
+    """Return array-api-strict on a device that refuses what CuPy refuses."""
+    handle = array_api_strict.Device("device1")
+    return Device("array-api-strict", array_api_strict, handle)
+
+
+def _cuda() -> Device:
+    if importlib.util.find_spec("cupy") is None:
+        pytest.skip("CuPy is not installed")
+    return open_device("cuda")
+
+
+DEVICES = {
+    "numpy": lambda: CPU,
+    "strict": second_device,
+    "torch": lambda: open_device("torch:cpu"),
+    "cuda": _cuda,
+}
+
+
+@pytest.fixture(
+    params=[
+        "numpy",
+        "strict",
+        "torch",
+        pytest.param("cuda", marks=pytest.mark.gpu),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> Device:
+    """Return each device in turn."""
+    return DEVICES[request.param]()
+
+
+def sine(P: np.ndarray, Q: np.ndarray) -> float:
+    """Return the sine of the largest angle between two column spaces."""
+    P, Q = np.linalg.qr(P)[0], np.linalg.qr(Q)[0]
+    return float(np.linalg.norm(Q - P @ (P.T @ Q), 2))
