@@ -22,7 +22,7 @@ help:
 	@echo "make demo      the whole chain on a small real population (demo-report/)"
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, with the slow ones"
-	@echo "make check     lint format types imports doctests spelling, each a target"
+	@echo "make check     lint format types imports doctests spelling (each a target)"
 	@echo "make bench     the benchmarks"
 	@echo "make clean     take away what the above have made"
 

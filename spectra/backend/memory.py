@@ -46,6 +46,10 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
+_PER_WORKER = 20 * 2**20
+"""OpenBLAS's packing buffer and the allocator's arena of one thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Bytes that one step may allocate.
@@ -62,10 +66,10 @@ class Budget:
     def of_process(cls, limit: int, /, *, workers: int) -> "Budget":
         """Return a worker's share of `limit`, less what is resident now.
 
-        A tenth is kept back for what no formula counts: LAPACK's work
-        arrays, the allocator, h5py.
+        A tenth is kept back for what no formula counts: the allocator, h5py,
+        results that wait to be written.
         """
-        free = int(0.9 * limit) - resident_bytes()
+        free = int(0.9 * limit) - resident_bytes() - workers * _PER_WORKER
         return cls(max(0, free) // workers)
 
     def require(self, step: str, needs: int, /) -> None:

@@ -35,7 +35,7 @@ def test_resident_memory_grows_with_what_is_touched():
 
 
 def test_a_worker_gets_its_share_of_what_is_left():
-    limit = resident_bytes() * 4
+    limit = resident_bytes() * 4 + 2**30
     one = Budget.of_process(limit, workers=1).nbytes
     two = Budget.of_process(limit, workers=2).nbytes
     assert 0 < one < limit

@@ -25,9 +25,7 @@ def test_frobenius_overlap_is_the_sum_of_squared_cosines(device, tile):
     bases = [np.linalg.qr(RNG.standard_normal((20, 3)))[0] for _ in range(5)]
     F = np.stack([Q.T for Q in bases])
     found = frobenius_overlap(device.put(F), tile=tile)
-    expected = [
-        [np.linalg.norm(P.T @ Q) ** 2 for Q in bases] for P in bases
-    ]
+    expected = [[np.linalg.norm(P.T @ Q) ** 2 for Q in bases] for P in bases]
     np.testing.assert_allclose(found, expected, atol=1e-12)
     np.testing.assert_allclose(np.diag(found), 3, atol=1e-12)
 

@@ -55,7 +55,9 @@ def test_block_krylov_is_exact_where_its_space_is_everything():
     check(X, block_krylov(X, 8), 8, 1e-12, 1e-7)
 
 
-@pytest.mark.parametrize(("m", "n", "r"), [(50, 70, 4), (70, 50, 1), (5, 4, 4)])
+@pytest.mark.parametrize(
+    ("m", "n", "r"), [(50, 70, 4), (70, 50, 1), (5, 4, 4)]
+)
 def test_factored_svd_is_that_of_the_product(device, m, n, r):
     A, B = RNG.standard_normal((r, n)), RNG.standard_normal((m, r))
     U, s, V = map(

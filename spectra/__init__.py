@@ -1,0 +1,44 @@
+"""How much a population of checkpoints shares in weight space, honestly.
+
+>>> import spectra
+>>> catalog = spectra.scan("checkpoints/")          # doctest: +SKIP
+>>> run = spectra.fit(catalog, "run.h5")            # doctest: +SKIP
+>>> report = spectra.overlap(run)                   # doctest: +SKIP
+>>> report.save("report/")                          # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from spectra.core import provenance
+
+if TYPE_CHECKING:
+    from spectra.api.catalog import Catalog, scan
+    from spectra.api.overlap import OverlapReport, overlap
+    from spectra.api.run import Run, fit, load
+
+__all__ = [
+    "Catalog",
+    "OverlapReport",
+    "Run",
+    "__version__",
+    "fit",
+    "load",
+    "overlap",
+    "scan",
+]
+
+__version__ = provenance.VERSION
+
+_WHERE = {
+    "Catalog": "catalog", "scan": "catalog",
+    "OverlapReport": "overlap", "overlap": "overlap",
+    "Run": "run", "fit": "run", "load": "run",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used: NumPy takes time."""
+    if name in _WHERE:
+        return getattr(import_module(f"spectra.api.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'spectra' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The public objects: thin faces over values."""

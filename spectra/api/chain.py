@@ -1,0 +1,72 @@
+"""The whole chain in one call: scan, fit, overlap, report."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from spectra.api.catalog import Catalog, scan
+from spectra.api.overlap import OverlapReport, overlap
+from spectra.api.run import fit
+from spectra.core.events import Observer
+from spectra.core.settings import as_fields
+from spectra.study.studyfile import Study
+
+__all__ = ["Finished", "run_study"]
+
+Watch = Callable[[str], AbstractContextManager[Observer | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a study left behind.
+
+    Attributes
+    ----------
+    files
+        The report's files; the catalogue and the run file lie beside them.
+    """
+
+    catalog: Catalog
+    report: OverlapReport
+    files: tuple[Path, ...]
+
+
+def _unwatched(_: str) -> AbstractContextManager[Observer | None]:
+    return nullcontext()
+
+
+def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
+    """Carry out a study and return its report and files.
+
+    Parameters
+    ----------
+    study
+        What to look at, how, and where to write.
+    watch
+        Gives, for the name of a stage, a context whose value is told of the
+        stage's progress.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to compare.
+    """
+    out = Path(study.report.out)
+    population = study.population
+    with watch("scanning") as observer:
+        catalog = scan(
+            *population.sources,
+            match=population.match,
+            limit=population.limit,
+            on_event=observer,
+        )
+    with watch("fitting") as observer:
+        run = fit(
+            catalog, out / "run.h5", on_event=observer, **as_fields(study.fit)
+        )
+    catalog.save(out / "catalog.jsonl")
+    with watch("measuring") as observer:
+        report = overlap(run, on_event=observer, **as_fields(study.overlap))
+    files = report.save(out, formats=study.report.formats)
+    return Finished(catalog, report, files)

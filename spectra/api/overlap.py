@@ -1,0 +1,132 @@
+"""An overlap report as a user holds it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spectra.api.run import Run
+from spectra.core.errors import UsageError
+from spectra.core.events import Observer
+from spectra.core.settings import OverlapSettings
+from spectra.overlap.report import measure
+from spectra.report import write
+from spectra.report.page import html, summary_html
+from spectra.store.runfile import add_report, read_report
+
+__all__ = ["OverlapReport", "overlap"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OverlapReport:
+    """How shared a population is, layer by layer, beside its nulls.
+
+    Attributes
+    ----------
+    document
+        ``report.json`` as a dictionary.
+    run
+        The run it was computed from.
+    """
+
+    document: dict[str, Any]
+    run: Run
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        counts = ", ".join(
+            f"{number} {verdict}"
+            for verdict, number in self.document["verdict"]["counts"].items()
+        )
+        return f"OverlapReport({counts})"
+
+    def _repr_html_(self) -> str:
+        return summary_html(self.document)
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict on the population, a sentence."""
+        return str(self.document["verdict"]["text"])
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """Return one dictionary a layer, as in ``report.json``."""
+        return list(self.document["layers"])
+
+    def to_json(self) -> str:
+        """Return ``report.json`` as text."""
+        return json.dumps(self.document, sort_keys=True, allow_nan=False)
+
+    def to_html(self) -> str:
+        """Return ``report.html`` as text."""
+        return html(self.document, self.run.value)
+
+    def to_dataframe(self) -> Any:
+        """Return one row a layer as a pandas DataFrame.
+
+        Raises
+        ------
+        UsageError
+            When pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise UsageError(
+                "E_EXTRA",
+                "to_dataframe needs pandas",
+                advice="pip install pandas",
+            ) from error
+        return pd.json_normalize(self.document["layers"])
+
+    def save(
+        self,
+        folder: str | Path,
+        /,
+        formats: Sequence[str] = ("html", "json", "csv", "md"),
+    ) -> tuple[Path, ...]:
+        """Write the report's files into a folder and return their paths."""
+        return write(
+            self.document, self.run.value, Path(folder), formats=formats
+        )
+
+    @classmethod
+    def stored(cls, run: Run, /) -> "OverlapReport":
+        """Return the report that a run file already holds.
+
+        Raises
+        ------
+        UsageError
+            When `overlap` has not been run on it.
+        """
+        document = read_report(run.path) if run.path else None
+        if document is None:
+            raise UsageError(
+                "E_NO_REPORT",
+                f"{run.path} holds no overlap report",
+                advice=f"make one with: spectra overlap {run.path}",
+            )
+        return cls(document, run)
+
+
+def overlap(
+    run: Run, /, *, on_event: Observer | None = None, **settings: Any
+) -> OverlapReport:
+    """Measure how shared a population is; no weights are read.
+
+    Parameters
+    ----------
+    run
+        From `fit` or `load`; a run file gets the report added to it.
+    on_event
+        Told after each layer.
+    settings
+        Fields of `OverlapSettings`: k, draws, seed, groups, thresholds.
+    """
+    document = measure(
+        run.value, OverlapSettings(**settings), on_event=on_event
+    )
+    if run.path is not None:
+        add_report(run.path, document)
+    return OverlapReport(document, run)

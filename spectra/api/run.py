@@ -1,0 +1,137 @@
+"""A fitted population as a user holds it, and how to get one."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from spectra.api.catalog import Catalog
+from spectra.core.errors import UsageError
+from spectra.core.events import Observer
+from spectra.core.settings import FitSettings
+from spectra.core.text import printable
+from spectra.store.runfile import read
+from spectra.study.fit import fit_population
+from spectra.subspaces.joint import Subspace, joint_subspace
+from spectra.subspaces.result import LayerFit, Member, PopulationFit
+
+__all__ = ["Run", "fit", "load"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Run:
+    """Small matrices of every layer of a population.
+
+    Attributes
+    ----------
+    value
+        All of it; layers are read from `path` when they are asked for.
+    path
+        The run file, None where the run is in memory alone.
+    """
+
+    value: PopulationFit
+    path: Path | None = None
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return (
+            f"Run({len(self.value.models)} checkpoints,"
+            f" {len(self.value.layers)} layers)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(printable(layer.name))}</td>"
+            f"<td>{layer.kind}</td>"
+            f"<td>{layer.shape[0]} x {layer.shape[1]}</td>"
+            f"<td>{len(layer.members)}</td></tr>"
+            for layer in self.value.layers
+        )
+        return (
+            f"<p>{escape(repr(self))}</p><table><thead><tr><th>layer</th>"
+            "<th>kind</th><th>out x in</th><th>members</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
+    @property
+    def models(self) -> tuple[Member, ...]:
+        """Return the members of the population."""
+        return self.value.models
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Return the names of the layers, in order."""
+        return tuple(layer.name for layer in self.value.layers)
+
+    def layer(self, name: str, /) -> LayerFit:
+        """Return the matrices of the first layer of that name.
+
+        Raises
+        ------
+        UsageError
+            When there is none.
+        """
+        for layer in self.value.layers:
+            if layer.name == name:
+                return layer
+        raise UsageError(
+            "E_NO_LAYER",
+            f"the run has no layer {printable(name)!r}",
+            advice="its layers are in Run.layers",
+        )
+
+    def subspace(self, layer: str, /, k: int = 16) -> Subspace:
+        """Return the first `k` joint directions of a layer's members."""
+        return joint_subspace(self.layer(layer), k)
+
+
+def fit(
+    catalog: Catalog,
+    /,
+    out: str | Path | None = None,
+    *,
+    on_event: Observer | None = None,
+    **settings: Any,
+) -> Run:
+    """Read every layer of a population once.
+
+    Parameters
+    ----------
+    catalog
+        From `scan`.
+    out
+        Where to write the run file; without one the run stays in memory.
+    on_event
+        Told after each layer.
+    settings
+        Fields of `FitSettings`: base, layers, rank, device, precision,
+        memory (bytes), workers, save_directions.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to compare.
+    BudgetError
+        When a layer cannot fit the memory.
+    StorageError
+        When the run file cannot be written.
+    """
+    path = None if out is None else Path(out)
+    value = fit_population(
+        catalog.value, FitSettings(**settings), out=path, on_event=on_event
+    )
+    return Run(value, path)
+
+
+def load(path: str | Path, /) -> Run:
+    """Return the run that a run file holds.
+
+    Raises
+    ------
+    UsageError
+        When there is no such run file.
+    IntegrityError
+        When it is damaged.
+    """
+    return Run(read(Path(path)), Path(path))

@@ -1,0 +1,122 @@
+"""What the commands have in common at the terminal."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from spectra.core.catalog import Quarantined
+from spectra.core.events import Observer
+from spectra.core.events import Progress as Event
+from spectra.core.text import printable
+
+__all__ = [
+    "document",
+    "number",
+    "observer",
+    "problem",
+    "quarantined",
+    "say",
+    "stderr",
+    "table",
+]
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_stdout = Console(highlight=False, soft_wrap=True)
+
+_LINE = 400
+"""Longest line about a problem, so that logs and terminals keep it whole."""
+
+
+def problem(code: str, what: str) -> None:
+    """Print one line about a problem on stderr."""
+    print(printable(f"spectra: {code}: {what}", _LINE), file=sys.stderr)
+
+
+def say(text: str = "") -> None:
+    """Print a line of plain text on stdout."""
+    print(text)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    print(json.dumps(value, sort_keys=True, allow_nan=False, indent=1))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return a number for a table, a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
+) -> None:
+    """Print a table on stdout; the first `left` columns are words.
+
+    On a terminal the first column gives way until the table fits; the middle
+    of its longest values goes, since layers differ at both ends.
+    """
+    cells = [[printable(cell, 1000) for cell in row] for row in rows]
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    others = sum(
+        max(map(len, column)) + 2
+        for column in list(zip(columns, *cells, strict=True))[1:]
+    )
+    room = console.width - others if console.is_terminal else 1000
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        shown.add_column(column, justify="left" if i < left else "right")
+    for first, *rest in cells:
+        shown.add_row(printable(first, max(room, 12)), *rest)
+    console.print(shown, no_wrap=True, crop=False)
+
+
+def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:
+    """Print one line on stderr for each thing that was set aside."""
+    total = kept + len({q.id for q in records if q.layer is None})
+    for record in records:
+        where = record.id + (f", layer {record.layer}" if record.layer else "")
+        problem(
+            record.code,
+            f"{record.detail}, in {where}; kept {kept}/{total};"
+            " see docs/codes.md",
+        )
+
+
+@contextmanager
+def observer(title: str) -> Iterator[Observer | None]:
+    """Give an observer that draws a bar on stderr; None off a terminal."""
+    if not stderr.is_terminal:
+        yield None
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[subject]}"),
+        console=stderr,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=None, subject="")
+
+        def draw(event: Event) -> None:
+            bar.update(
+                task,
+                total=event.total,
+                completed=event.done,
+                subject=printable(event.subject, 40),
+            )
+
+        yield draw

@@ -1,0 +1,73 @@
+"""``spectra fit``: the one pass over the weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spectra.api.catalog import scan
+from spectra.api.run import Run
+from spectra.api.run import fit as fit_catalog
+from spectra.cli import console, options
+from spectra.cli.outcome import finish
+from spectra.core.settings import FitSettings
+
+__all__ = ["command"]
+
+
+def command(
+    context: typer.Context,
+    sources: options.Sources,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The run file to write.")
+    ],
+    match: options.Match = [],
+    limit: options.Limit = None,
+    base: options.Base = None,
+    layers: options.Layers = [],
+    rank: options.Rank = 16,
+    device: options.Device = "auto",
+    precision: options.Precision = "f32",
+    memory: options.Memory = "4GiB",
+    workers: options.Workers = 0,
+    save_directions: options.SaveDirections = False,
+    json: options.Json = False,
+    quarantine_ok: options.QuarantineOk = False,
+) -> None:
+    """Read every layer once and keep small matrices in a run file.
+
+    Example: spectra fit adapters/ -o run.h5
+    """
+    catalog = scan(*sources, match=match, limit=limit)
+    with console.observer("fitting") as watch:
+        run = fit_catalog(
+            catalog,
+            out,
+            on_event=watch,
+            **options.chosen(FitSettings, context),
+        )
+    if json:
+        console.document(_summary(run))
+    else:
+        console.say(
+            f"{len(run.models)} checkpoints, {len(run.layers)} layers ->"
+            f" {out}; next: spectra overlap {out}"
+        )
+    finish(run.value.quarantine, len(run.models), quarantine_ok)
+
+
+def _summary(run: Run) -> dict[str, object]:
+    return {
+        "run": str(run.path),
+        "n_scanned": run.value.n_scanned,
+        "n_models": len(run.models),
+        "layers": list(run.layers),
+        "left_out": [
+            {"id": q.id, "layer": q.layer, "code": q.code, "detail": q.detail}
+            for q in run.value.left_out
+        ],
+        "quarantine": [
+            {"id": q.id, "layer": q.layer, "code": q.code, "detail": q.detail}
+            for q in run.value.quarantine
+        ],
+    }

@@ -1,0 +1,98 @@
+"""``spectra``: one command, one sub-command a module."""
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.traceback import Traceback
+
+from spectra.cli.basis import command as basis
+from spectra.cli.console import problem, stderr
+from spectra.cli.demo import command as demo
+from spectra.cli.doctor import command as doctor
+from spectra.cli.fit import command as fit
+from spectra.cli.overlap import command as overlap
+from spectra.cli.plan import command as plan
+from spectra.cli.report import command as report
+from spectra.cli.run import command as run
+from spectra.cli.scan import command as scan
+from spectra.core.errors import SpectraError
+from spectra.core.provenance import VERSION
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="spectra",
+    help="How much a population of checkpoints shares in weight space:"
+    " spectra, joint subspaces, and nulls that can fail.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+COMMANDS = {
+    "scan": scan,
+    "plan": plan,
+    "fit": fit,
+    "overlap": overlap,
+    "basis": basis,
+    "report": report,
+    "run": run,
+    "demo": demo,
+    "doctor": doctor,
+}
+for name, command in COMMANDS.items():
+    app.command(name=name)(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spectra {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    context.obj = debug
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; every error becomes one line and an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except SpectraError as error:
+        problem(error.code, str(error))
+        _trace()
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        problem("E_INTERRUPTED", "stopped; nothing half-written was left")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: nothing is wrong.
+        sys.stderr.close()
+        raise SystemExit(0) from None
+    except Exception as error:  # noqa: BLE001 - the last resort says so
+        problem("E_BUG", f"{type(error).__name__}: {error}; see --debug")
+        _trace()
+        raise SystemExit(1) from None
+
+
+def _trace() -> None:
+    if "--debug" in sys.argv:
+        stderr.print(Traceback())

@@ -1,0 +1,104 @@
+"""Options that several commands share; their help is that of the settings."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spectra.backend.memory import parse_bytes
+from spectra.core.settings import FitSettings, OverlapSettings, help_of
+
+__all__ = [
+    "Base",
+    "Bootstrap",
+    "Device",
+    "Draws",
+    "Json",
+    "Layers",
+    "Levels",
+    "Limit",
+    "Match",
+    "Memory",
+    "Precision",
+    "QuarantineOk",
+    "Rank",
+    "RunFile",
+    "SaveDirections",
+    "Seed",
+    "Sources",
+    "Workers",
+    "chosen",
+]
+
+
+def _fit(field: str, *names: str, **more: Any) -> Any:
+    return _option(FitSettings, field, names, more)
+
+
+def _overlap(field: str, *names: str, **more: Any) -> Any:
+    return _option(OverlapSettings, field, names, more)
+
+
+def _option(
+    settings: type, field: str, names: tuple[str, ...], more: dict[str, Any]
+) -> Any:
+    return typer.Option(
+        *names,
+        help=help_of(settings, field),
+        envvar=f"SPECTRA_{field.upper()}",
+        **more,
+    )
+
+
+def chosen(settings: type, context: typer.Context, /) -> dict[str, Any]:
+    """Return the options of a command that are fields of a settings class."""
+    names = {entry.name for entry in dataclasses.fields(settings)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in context.params.items()
+        if name in names
+    }
+
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folders of checkpoints, checkpoint folders, .safetensors files,"
+        " @list.txt, or a catalogue made by scan.",
+    ),
+]
+RunFile = Annotated[
+    Path, typer.Argument(metavar="RUN.H5", help="A run file made by fit.")
+]
+Match = Annotated[
+    list[str],
+    typer.Option("--match", help="Only checkpoints whose id matches a glob."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", help="At most so many checkpoints.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout.")
+]
+QuarantineOk = Annotated[
+    bool,
+    typer.Option(
+        "--quarantine-ok", help="Exit with 0 although some were set aside."
+    ),
+]
+Base = Annotated[str | None, _fit("base", "--base", metavar="REF|zero")]
+Layers = Annotated[list[str], _fit("layers", "--layers", metavar="GLOB")]
+Rank = Annotated[int, _fit("rank", "--rank", min=1)]
+Device = Annotated[str, _fit("device", "--device")]
+Precision = Annotated[str, _fit("precision", "--precision")]
+Memory = Annotated[
+    Any, _fit("memory", "--memory", metavar="BYTES", parser=parse_bytes)
+]
+Workers = Annotated[int, _fit("workers", "--workers", min=0)]
+SaveDirections = Annotated[bool, _fit("save_directions", "--save-directions")]
+Levels = Annotated[list[int], _overlap("k", "-k", min=1)]
+Draws = Annotated[int, _overlap("draws", "--draws", min=199)]
+Seed = Annotated[int, _overlap("seed", "--seed")]
+Bootstrap = Annotated[int, _overlap("bootstrap", "--bootstrap", min=100)]

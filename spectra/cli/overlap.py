@@ -1,0 +1,97 @@
+"""``spectra overlap``: how shared, beside what chance would give."""
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spectra.api.overlap import OverlapReport
+from spectra.api.overlap import overlap as measure_run
+from spectra.api.run import load
+from spectra.cli import console, options
+from spectra.core.errors import UsageError
+from spectra.core.settings import OverlapSettings
+
+__all__ = ["command", "show"]
+
+
+def command(
+    context: typer.Context,
+    run: options.RunFile,
+    k: options.Levels = [],
+    draws: options.Draws = 199,
+    seed: options.Seed = 0,
+    bootstrap: options.Bootstrap = 500,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            "--groups",
+            help="CSV with a checkpoint id and a group name a line, to be"
+            " used instead of the lineage found in the weights.",
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Measure sharedness against nulls and held-out groups; read no weights.
+
+    Example: spectra overlap run.h5 -k 8 --draws 999
+    """
+    with console.observer("measuring") as watch:
+        report = measure_run(
+            load(run),
+            on_event=watch,
+            **options.chosen(OverlapSettings, context)
+            | {"groups": None if groups is None else _groups(groups)},
+        )
+    if json:
+        console.document(report.document)
+        return
+    show(report)
+    console.say(f"next: spectra report {run} -o report/")
+
+
+def _groups(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            "E_GROUPS", f"cannot read {path} ({error})"
+        ) from error
+    bad = [i for i, row in enumerate(rows, 1) if len(row) != 2]
+    if bad:
+        raise UsageError(
+            "E_GROUPS",
+            f"line {bad[0]} of {path} does not hold two values",
+            advice="write one ID,GROUP a line",
+        )
+    return {row[0].strip(): row[1].strip() for row in rows}
+
+
+def show(report: OverlapReport) -> None:
+    """Print one line a layer and the verdict on the population."""
+    console.table(
+        ("layer", "verdict", "n", "k", "EVR", "null", "e_lo", "r2.mean"),
+        [_row(layer) for layer in report.layers],
+        left=2,
+    )
+    console.say(report.verdict)
+
+
+def _row(layer: dict[str, Any]) -> tuple[str, ...]:
+    """Return a layer's numbers at the k at which its effect was judged."""
+    axis = layer["model_axis"]
+    effect, r2 = axis["held_out"]["effect"], axis["held_out"]["r2"]
+    k = str(effect["k"] or 1)
+    null = axis["null"].get("strength", {}).get("evr", {}).get(k) or {}
+    return (
+        layer["name"],
+        layer["verdict"],
+        str(layer["n_models"]),
+        k if effect["k"] else "-",
+        console.number(axis["evr"].get(k)),
+        console.number(null.get("mean")),
+        console.number(effect["low"]),
+        console.number(r2["mean"]),
+    )

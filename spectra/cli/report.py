@@ -1,0 +1,57 @@
+"""``spectra report``: files to look at and to share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spectra.api.overlap import OverlapReport
+from spectra.api.run import load
+from spectra.cli import console, options
+from spectra.core.errors import UsageError
+from spectra.report import EXPORTERS
+
+__all__ = ["FormatList", "command", "formats_of"]
+
+FormatList = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="Comma-separated: " + ", ".join(row.name for row in EXPORTERS),
+    ),
+]
+
+
+def formats_of(text: str) -> tuple[str, ...]:
+    """Return the formats named in a comma-separated list."""
+    known = [row.name for row in EXPORTERS]
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                "E_FORMAT",
+                f"there is no report format {name!r}",
+                advice=f"use {', '.join(known)}",
+            )
+    return names
+
+
+def command(
+    run: options.RunFile,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder to write to.")
+    ],
+    formats: FormatList = "html,json,csv,md",
+    json: options.Json = False,
+) -> None:
+    """Write report.html, report.json, CSV tables and report.md.
+
+    Example: spectra report run.h5 -o report/
+    """
+    report = OverlapReport.stored(load(run))
+    files = report.save(out, formats=formats_of(formats))
+    if json:
+        console.document({"files": [str(path) for path in files]})
+        return
+    for path in files:
+        console.say(str(path))

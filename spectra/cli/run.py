@@ -1,0 +1,93 @@
+"""``spectra run``: scan, fit, overlap and report in one."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spectra.api.chain import run_study
+from spectra.cli import console, options
+from spectra.cli.outcome import finish
+from spectra.cli.overlap import show
+from spectra.cli.report import FormatList, formats_of
+from spectra.study.studyfile import Study, read_study
+
+__all__ = ["command"]
+
+
+def command(
+    context: typer.Context,
+    sources: options.Sources,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The folder to write to."),
+    ] = None,
+    match: options.Match = [],
+    limit: options.Limit = None,
+    base: options.Base = None,
+    layers: options.Layers = [],
+    rank: options.Rank = 16,
+    device: options.Device = "auto",
+    precision: options.Precision = "f32",
+    memory: options.Memory = "4GiB",
+    workers: options.Workers = 0,
+    save_directions: options.SaveDirections = False,
+    k: options.Levels = [],
+    draws: options.Draws = 199,
+    seed: options.Seed = 0,
+    formats: FormatList = "html,json,csv,md",
+    json: options.Json = False,
+    quarantine_ok: options.QuarantineOk = False,
+) -> None:
+    """Scan, fit, measure and report, from SOURCEs or from a study.toml.
+
+    Example: spectra run adapters/ -o report/
+    """
+    given = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in context.params.items()
+        if _was_given(context, name)
+    }
+    study = _study(sources, given, formats)
+    done = run_study(study, watch=console.observer)
+    if json:
+        console.document(done.report.document)
+    else:
+        show(done.report)
+        for path in done.files:
+            console.say(str(path))
+    finish(
+        done.report.run.value.quarantine,
+        len(done.report.run.models),
+        quarantine_ok,
+    )
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _study(sources: list[str], given: dict[str, Any], formats: str) -> Study:
+    """Return the study file, or an empty one, with the options given."""
+    study = Study()
+    if len(sources) == 1 and sources[0].endswith(".toml"):
+        study = read_study(Path(sources[0]))
+        del given["sources"]
+    if "out" in given:
+        given["out"] = str(given["out"])
+    if "formats" in given:
+        given["formats"] = formats_of(formats)
+    tables = {
+        table.name: _overridden(getattr(study, table.name), given)
+        for table in dataclasses.fields(study)
+    }
+    return Study(**tables)
+
+
+def _overridden(settings: Any, given: dict[str, Any]) -> Any:
+    names = {entry.name for entry in dataclasses.fields(settings)}
+    return dataclasses.replace(
+        settings, **{n: v for n, v in given.items() if n in names}
+    )

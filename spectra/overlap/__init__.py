@@ -1,0 +1,1 @@
+"""From small matrices to numbers, nulls and verdicts. NumPy, no weights."""

@@ -1,0 +1,174 @@
+"""The numbers of a layer as report.json holds them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.overlap import measures
+from spectra.overlap.held_out import HeldOut
+from spectra.overlap.model_axis import Findings
+from spectra.overlap.nulls import NullDraws
+from spectra.overlap.plain import by_level, number, numbers, with_reason
+from spectra.overlap.vectors import Deviations
+
+__all__ = ["held_out_document", "null_document", "spectrum_document"]
+
+Document = dict[str, Any]
+Levels = Sequence[int]
+Vector = NDArray[np.float64]
+
+_NOISE = "below the floor: noise of storage or of arithmetic"
+_FEW = "deviation norms need at least three members"
+_EMPTY = "every member is zero"
+_RATIOS = ("basis", "random", "secondary", "captured", "captured_random")
+
+
+def spectrum_document(axis: Deviations, levels: Levels, /) -> Document:
+    """Return the spectrum of the deviations and what to hold it against."""
+    short = f"{axis.n} members leave {axis.n - 1} directions"
+    flat = short if axis.energy > 0 else _EMPTY
+    above = axis.eigenvalues > axis.floor
+    eigenvalues = np.where(above, axis.eigenvalues, np.nan)
+    few = _FEW if axis.n < 3 else flat
+    shares = {
+        "evr": (measures.evr(axis, levels), flat),
+        "expected_isotropic": (
+            measures.expected_isotropic(axis.n, levels), short,
+        ),
+        "expected_norms": (measures.expected_norms(axis, levels), few),
+        "unit_norm_evr": (
+            measures.unit_norm_evr(axis, levels),
+            f"{few}; members below the floor are left out",
+        ),
+    }  # fmt: skip
+    document: Document = {
+        "energy": axis.energy,
+        **with_reason("mean_fraction", number(axis.mean_fraction), _EMPTY),
+        "eigenvalues": numbers(eigenvalues),
+        **({} if above.all() else {"eigenvalues_reason": _NOISE}),
+        "floor": axis.floor,
+        **with_reason(
+            "participation_ratio",
+            number(measures.participation_ratio(axis)),
+            "members do not differ",
+        ),
+    }
+    for key, (values, reason) in shares.items():
+        document |= with_reason(key, by_level(levels, values), reason)
+    return document
+
+
+def held_out_document(found: Findings, levels: Levels, /) -> Document:
+    """Return what the other groups know of a held-out one."""
+    sums = found.held_out
+    nothing = np.full(len(levels), np.nan)
+    if sums is None:
+        ratios = dict.fromkeys(_RATIOS, nothing)
+        reason = "one lineage group: there is no other to judge it by"
+    else:
+        ratios = _ratios(sums, common=found.learned_mean)
+        reason = "the other groups span fewer directions"
+    by_k = {key: by_level(levels, values) for key, values in ratios.items()}
+    r2: Document = _mean_document(found)
+    for key in ("basis", "random", "secondary"):
+        r2 |= with_reason(key, by_k[key], reason)
+    return {
+        "folds": found.n_groups,
+        "by_group": True,
+        "r2": r2,
+        **with_reason("captured", by_k["captured"], reason),
+        **with_reason("captured_random", by_k["captured_random"], reason),
+        "effect": _effect_document(found),
+    }
+
+
+def _ratios(sums: HeldOut, *, common: bool) -> dict[str, Vector]:
+    deviation = sums.deviation.sum()
+    whole = sums.energy.sum() if common else deviation
+    held = {
+        "basis": sums.captured, "random": sums.random,
+        "secondary": sums.secondary,
+    }  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        r2 = {
+            key: 1 - (deviation - part.sum(axis=0)) / whole
+            for key, part in held.items()
+        }
+        return r2 | {
+            "captured": sums.captured.sum(axis=0) / deviation,
+            "captured_random": sums.random.sum(axis=0) / deviation,
+        }
+
+
+def _mean_document(found: Findings) -> Document:
+    if not found.learned_mean:
+        return {
+            "mean": None if found.held_out is None else 0.0,
+            "mean_reason": "the mean holds the members' common start, so"
+            " ratios are of the deviation from it",
+        }
+    if found.mean is None:
+        return {"mean": None, "mean_reason": "nothing to hold out"}
+    return {
+        "mean": found.mean.value,
+        "mean_low": found.mean.low,
+        "mean_high": found.mean.high,
+    }
+
+
+def _effect_document(found: Findings) -> Document:
+    if found.effect is None:
+        return {
+            "k": None, "value": None, "low": None, "high": None,
+            "reason": f"{found.n_groups} groups are too few, or nothing"
+            " deviates",
+        }  # fmt: skip
+    effect = found.effect
+    return {
+        "k": effect.k,
+        "value": effect.value,
+        "low": effect.low,
+        "high": effect.high,
+        "low_one_per_start": (
+            found.one_per_start.low if found.one_per_start else None
+        ),
+    }
+
+
+def null_document(
+    null: NullDraws | None, adjusted: Sequence[float], levels: Levels, /
+) -> Document:
+    """Return a layer beside a null.
+
+    Parameters
+    ----------
+    null
+        The draws, None for none.
+    adjusted
+        p adjusted for the number of layers, one a level.
+    levels
+        The k to report.
+    """
+    if null is None:
+        return {
+            "draws": 0,
+            "evr": {str(k): None for k in levels},
+            "evr_reason": f"{_FEW}, and members that differ",
+        }
+    rows = {
+        k: {
+            "mean": float(null.drawn[:, place].mean()),
+            "q95": float(np.quantile(null.drawn[:, place], 0.95)),
+            "z": null.standardised(k)[0],
+            "p": float(null.p[place]),
+        }
+        for place, k in enumerate(null.levels)
+    }
+    shown = {
+        str(k): {**rows[k], "p_adjusted": p} if k in rows else None
+        for k, p in zip(levels, adjusted, strict=True)
+    }
+    few = f"the members leave {max(null.levels)} or some more directions"
+    return {"draws": len(null.drawn), **with_reason("evr", shown, few)}

@@ -1,0 +1,222 @@
+"""The run file: one HDF5 file, small matrices only, written whole.
+
+Layout of schema ``spectra/1``: the string ``header`` is a JSON document;
+``models``, ``quarantine`` and ``left_out`` are JSON strings, one a row;
+``layers/000012`` holds a layer's arrays, its name being a value in the group's
+own ``header``, never a path; ``report`` is the overlap report, when `overlap`
+has been run.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import copyfile, disk_usage
+from typing import Any, overload
+
+import h5py
+import numpy as np
+
+from spectra.core.catalog import Quarantined
+from spectra.core.errors import IntegrityError, StorageError, UsageError
+from spectra.store.atomic import replacing
+from spectra.store.layers import read_layer, write_layer
+from spectra.subspaces.result import LayerFit, Member, PopulationFit
+
+__all__ = [
+    "SCHEMA",
+    "RunWriter",
+    "add_report",
+    "read",
+    "read_report",
+    "writing",
+]
+
+SCHEMA = "spectra/1"
+
+_SPARE = 2**20
+"""Free bytes demanded beyond a layer: HDF5 can crash the process when the
+disk fills under it, so the room is asked for first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunWriter:
+    """Takes layers one after another, then the rest of a `PopulationFit`."""
+
+    file: h5py.File
+    folder: Path
+
+    def add(self, layer: LayerFit, /) -> None:
+        """Append one layer.
+
+        Raises
+        ------
+        StorageError
+            When the disk has no room for it.
+        """
+        layers = self.file.require_group("layers")
+        self._ask_for_room(layer)
+        write_layer(layers.create_group(f"{len(layers):06d}"), layer)
+
+    def finish(self, fit: PopulationFit, /) -> None:
+        """Write everything of `fit` but its layers."""
+        header = {
+            "schema": SCHEMA,
+            "n_scanned": fit.n_scanned,
+            "n_layers": len(self.file.require_group("layers")),
+            "started_from_zero": fit.started_from_zero,
+            "settings": dict(fit.settings),
+            "environment": dict(fit.environment),
+        }
+        self.file.create_dataset(
+            "header", data=json.dumps(header, sort_keys=True)
+        )
+        for name in ("models", "quarantine", "left_out"):
+            rows = [json.dumps(asdict(row)) for row in getattr(fit, name)]
+            self.file.create_dataset(
+                name, data=rows, dtype=h5py.string_dtype()
+            )
+
+    def _ask_for_room(self, layer: LayerFit) -> None:
+        n = len(layer.members)
+        needs = 8 * n * (4 * n + 200) + _SPARE
+        if layer.directions is not None:
+            needs += 2 * layer.directions.left.nbytes * sum(layer.shape)
+        free = disk_usage(self.folder).free
+        if free < needs:
+            raise StorageError(
+                "E_DISK_FULL",
+                str(self.file.filename),
+                f"{free >> 20} MiB are free, {needs >> 20} MiB are needed",
+            )
+
+
+@contextmanager
+def writing(path: Path, /) -> Iterator[RunWriter]:
+    """Give a writer for a new run file; it appears when the block ends.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be written; what stood at `path` stands there still.
+    """
+    with (
+        replacing(path) as temporary,
+        h5py.File(temporary, "w", track_order=True) as file,
+    ):
+        yield RunWriter(file, path.parent)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if not path.is_file():
+        raise UsageError(
+            "E_NO_RUN",
+            f"there is no run file {path}",
+            advice="make one with: spectra fit SOURCE... -o run.h5",
+        )
+    if not h5py.is_hdf5(path):
+        raise _not_a_run(path)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise IntegrityError(
+            str(path), "is not a readable HDF5 file"
+        ) from error
+    with file:
+        try:
+            yield file
+        except (KeyError, OSError) as error:
+            raise IntegrityError(str(path), f"is damaged ({error})") from error
+
+
+def _header(file: h5py.File, path: Path) -> dict[str, Any]:
+    stored = file["header"].asstr()[()] if "header" in file else "{}"
+    header = json.loads(stored)
+    if header.get("schema") != SCHEMA:
+        raise _not_a_run(path)
+    return dict(header)
+
+
+def _not_a_run(path: Path) -> UsageError:
+    return UsageError(
+        "E_SCHEMA",
+        f"{path} is not a run file of schema {SCHEMA}",
+        advice="make one with: spectra fit SOURCE... -o run.h5",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredLayers(Sequence[LayerFit]):
+    """The layers of a run file, each read when it is asked for."""
+
+    path: Path
+    n_layers: int
+
+    def __len__(self) -> int:
+        return self.n_layers
+
+    @overload
+    def __getitem__(self, index: int) -> LayerFit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[LayerFit]: ...
+    def __getitem__(self, index: int | slice) -> LayerFit | Sequence[LayerFit]:
+        numbers = range(self.n_layers)[index]
+        if isinstance(numbers, range):
+            return tuple(self[i] for i in numbers)
+        with _opened(self.path) as file:
+            return read_layer(file["layers"][f"{numbers:06d}"])
+
+
+def read(path: Path, /) -> PopulationFit:
+    """Return what a run file holds; its layers are read when asked for.
+
+    Raises
+    ------
+    UsageError
+        When there is no such file, or it is of another kind.
+    IntegrityError
+        When it is damaged.
+    """
+    with _opened(path) as file:
+        header = _header(file, path)
+        rows = {
+            name: [json.loads(row) for row in file[name].asstr()[()]]
+            for name in ("models", "quarantine", "left_out")
+        }
+    return PopulationFit(
+        models=tuple(Member(**row) for row in rows["models"]),
+        layers=_StoredLayers(path, header["n_layers"]),
+        quarantine=tuple(Quarantined(**row) for row in rows["quarantine"]),
+        n_scanned=header["n_scanned"],
+        started_from_zero=header["started_from_zero"],
+        settings=header["settings"],
+        environment=header["environment"],
+        left_out=tuple(Quarantined(**row) for row in rows["left_out"]),
+    )
+
+
+def add_report(path: Path, report: Mapping[str, Any], /) -> None:
+    """Put the overlap report into a run file, in place of an older one."""
+    text = json.dumps(report, sort_keys=True, allow_nan=False)
+    with _opened(path) as file:
+        _header(file, path)
+    with replacing(path) as temporary:
+        copyfile(path, temporary)
+        with h5py.File(temporary, "r+") as file:
+            if "report" in file:
+                del file["report"]
+            data = np.frombuffer(text.encode("ascii"), np.uint8)
+            file.create_dataset(
+                "report", data=data, compression="gzip", fletcher32=True
+            )
+
+
+def read_report(path: Path, /) -> dict[str, Any] | None:
+    """Return the overlap report of a run file, None where it has none."""
+    with _opened(path) as file:
+        _header(file, path)
+        if "report" not in file:
+            return None
+        return dict(json.loads(file["report"][()].tobytes()))

@@ -1,0 +1,261 @@
+"""Writing the shared subspace of a run to a safetensors file, in pieces."""
+
+import json
+import math
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.core.errors import IntegrityError, UsageError
+from spectra.core.settings import FitSettings
+from spectra.core.text import printable
+from spectra.store.atomic import replacing
+from spectra.study.fit import how_of
+from spectra.study.tasks import work_of
+from spectra.subspaces.joint import joint_subspace
+from spectra.subspaces.layer import LayerTask, fit_layer
+from spectra.subspaces.materialise import combined
+from spectra.subspaces.result import Directions, LayerFit, PopulationFit
+from spectra.weights.scan import scan
+from spectra.weights.stream import TensorReader
+
+__all__ = ["Axis", "BasisFile", "write_basis"]
+
+Axis = Literal["model", "output", "input"]
+
+
+@dataclass(frozen=True, slots=True)
+class BasisFile:
+    """What `write_basis` wrote. `nbytes` is the length of the file."""
+
+    path: Path
+    axis: Axis
+    layers: tuple[str, ...]
+    nbytes: int
+
+
+_Pieces = Iterable[tuple[int, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """Neighbouring tensors of the file, and the pieces that fill them.
+
+    Attributes
+    ----------
+    tensors
+        Names and shapes, in file order.
+    stride
+        Entries of one row; a piece (rows, n) from `start` fills n of each.
+    """
+
+    tensors: tuple[tuple[str, tuple[int, ...]], ...]
+    stride: int
+    pieces: _Pieces
+
+
+def write_basis(
+    fit: PopulationFit,
+    path: Path,
+    /,
+    *,
+    k: int,
+    axis: Axis,
+    layers: tuple[str, ...] = (),
+) -> BasisFile:
+    """Write mean and orthonormal basis of each layer, one streamed pass.
+
+    Parameters
+    ----------
+    fit
+        A fitted population whose checkpoints are still where they were.
+    path
+        The safetensors file to write. ``NAME.mean`` is (out, in) and
+        ``NAME.basis`` (k, out, in) for the model axis; for the sides there is
+        only ``NAME.basis``, (d, k).
+    k
+        Directions a layer.
+    axis
+        Which subspace.
+    layers
+        Globs of layer names; all where empty.
+
+    Raises
+    ------
+    IntegrityError
+        When a checkpoint is not what it was when it was fitted.
+    UsageError
+        When no layer matches.
+    """
+    tasks = _tasks(fit, layers)
+    regions = [
+        _region(fit, layer, task, k, axis=axis) for layer, task in tasks
+    ]
+    header, start = _header(regions, _metadata(fit, tasks, axis, k))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(header)
+        for region in regions:
+            start = _write(file, region, start)
+    names = tuple(layer.name for layer, _ in tasks)
+    return BasisFile(path, axis, names, path.stat().st_size)
+
+
+def _tasks(
+    fit: PopulationFit, globs: tuple[str, ...]
+) -> list[tuple[LayerFit, LayerTask]]:
+    """Return the wanted layers beside what their members keep of them."""
+    catalog = scan([member.path for member in fit.models])
+    settings = FitSettings(base=fit.settings["base"], layers=globs)
+    work = work_of(catalog, settings)
+    known = {member.path: i for i, member in enumerate(fit.models)}
+    for member in work.members:
+        i = known.get(member.path)
+        if i is None or member.fingerprint != fit.models[i].fingerprint:
+            raise IntegrityError(
+                member.path, "is not the checkpoint that was fitted"
+            )
+    order = [known[member.path] for member in work.members]
+    found = {(t.key.name, t.key.shape, _kind(t)): t for t in work.tasks}
+    pairs = []
+    for layer in fit.layers:
+        task = found.get((layer.name, layer.shape, layer.kind))
+        if task is not None:
+            pairs.append((layer, _restricted(task, layer, order)))
+    return pairs
+
+
+def _kind(task: LayerTask) -> str:
+    return "difference" if task.base is not None else task.key.kind
+
+
+def _restricted(
+    task: LayerTask, layer: LayerFit, order: list[int]
+) -> LayerTask:
+    """Return the task with the layer's own members, numbered as in the run."""
+    held = {order[i]: (order[i], name, s) for i, name, s in task.holders}
+    missing = [i for i in layer.members if i not in held]
+    if missing:
+        raise IntegrityError(
+            layer.name, f"is gone from {len(missing)} members"
+        )
+    return replace(task, holders=tuple(held[i] for i in layer.members))
+
+
+def _region(
+    fit: PopulationFit, layer: LayerFit, task: LayerTask, k: int, *, axis: Axis
+) -> _Region:
+    name = _tensor_name(fit, layer)
+    if axis == "model":
+        return _model_axis(name, layer, task, k)
+    directions = layer.directions or _fitted_again(fit, task)
+    joint = directions.output if axis == "output" else directions.input
+    return _side_axis(name, joint, k)
+
+
+def _model_axis(
+    name: str, layer: LayerFit, task: LayerTask, k: int
+) -> _Region:
+    subspace = joint_subspace(layer, k)
+    found = subspace.coefficients.shape[1]
+    sources = [source for _, _, source in task.holders]
+    return _Region(
+        (
+            (f"{name}.mean", layer.shape),
+            (f"{name}.basis", (found, *layer.shape)),
+        ),
+        layer.shape[0] * layer.shape[1],
+        combined(subspace, sources, task.base, TensorReader(task.files)),
+    )
+
+
+def _side_axis(name: str, joint: Any, k: int) -> _Region:
+    if joint is None:
+        raise UsageError(
+            "E_SIDE_TOO_WIDE",
+            f"a side of {printable(name)} does not fit the memory",
+            advice="leave the layer out with --layers",
+        )
+    basis = np.ascontiguousarray(joint[:, :k])
+    return _Region(
+        ((f"{name}.basis", basis.shape),),
+        basis.size,
+        ((0, basis.reshape(1, -1)),),
+    )
+
+
+def _fitted_again(fit: PopulationFit, task: LayerTask) -> Directions:
+    settings = FitSettings(
+        rank=fit.settings["rank"],
+        precision=fit.settings["precision"],
+        save_directions=True,
+    )
+    outcome = fit_layer(task, how_of(settings, workers=1))
+    if outcome.fit is None or outcome.fit.directions is None:
+        raise IntegrityError(task.key.name, "cannot be read again")
+    return outcome.fit.directions
+
+
+def _tensor_name(fit: PopulationFit, layer: LayerFit) -> str:
+    """Return the layer's name, with its architecture where there are two."""
+    if len({member.architecture for member in fit.models}) == 1:
+        return layer.name
+    return f"{layer.architecture}/{layer.name}"
+
+
+def _metadata(
+    fit: PopulationFit,
+    tasks: list[tuple[LayerFit, LayerTask]],
+    axis: Axis,
+    k: int,
+) -> dict[str, str]:
+    members = [
+        {"id": m.id, "revision": m.revision, "fingerprint": m.fingerprint}
+        for m in fit.models
+    ]
+    layers = {
+        _tensor_name(fit, layer): list(layer.members) for layer, _ in tasks
+    }
+    return {
+        "format": "pt",
+        "schema": "spectra-basis/1",
+        "axis": axis,
+        "k": str(k),
+        "members": json.dumps(members),
+        "layers": json.dumps(layers),
+    }
+
+
+def _header(
+    regions: Iterable[_Region], metadata: dict[str, str]
+) -> tuple[bytes, int]:
+    """Return the safetensors header and where the data start."""
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    for region in regions:
+        for name, shape in region.tensors:
+            stop = offset + 4 * math.prod(shape)
+            entries[name] = {
+                "dtype": "F32",
+                "shape": shape,
+                "data_offsets": [offset, stop],
+            }
+            offset = stop
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text, 8 + len(text)
+
+
+def _write(file: BinaryIO, region: _Region, start: int) -> int:
+    """Write a region's pieces and return where the next region starts."""
+    rows = 0
+    for first, piece in region.pieces:
+        rows = len(piece)
+        for j, row in enumerate(piece):
+            file.seek(start + 4 * (j * region.stride + first))
+            file.write(np.ascontiguousarray(row).data)
+    return start + 4 * rows * region.stride

@@ -1,0 +1,204 @@
+"""The one pass over the weights of a population, layer by layer."""
+
+import platform
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from spectra.backend.device import open_device
+from spectra.backend.memory import Budget
+from spectra.core.catalog import Catalog, Quarantined
+from spectra.core.events import Observer, Progress
+from spectra.core.provenance import versions
+from spectra.core.settings import FitSettings, as_json
+from spectra.store.runfile import read, writing
+from spectra.study.plan import workers_within
+from spectra.study.tasks import ZERO, Work, work_of
+from spectra.subspaces.layer import LayerOutcome, LayerTask, fit_layer
+from spectra.subspaces.products import Pass
+from spectra.subspaces.result import LayerFit, PopulationFit
+
+__all__ = ["fit_population", "how_of"]
+
+_NOT_PART_OF_THE_RESULT = ("memory", "workers")
+"""Settings that change how long a fit takes, but not a bit of its result."""
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Collects layers in a list, or hands them to a writer."""
+
+    keep: Callable[[LayerFit], None]
+    quarantine: list[Quarantined] = field(default_factory=list)
+    left_out: list[Quarantined] = field(default_factory=list)
+
+    def take(self, outcome: LayerOutcome) -> None:
+        if outcome.fit is not None:
+            self.keep(outcome.fit)
+        self.quarantine += outcome.quarantine
+        self.left_out += outcome.left_out
+
+
+def fit_population(
+    catalog: Catalog,
+    settings: FitSettings,
+    /,
+    *,
+    out: Path | None = None,
+    on_event: Observer | None = None,
+) -> PopulationFit:
+    """Read every layer once and return what is left of the population.
+
+    Parameters
+    ----------
+    catalog
+        The population, as `scan` found it.
+    settings
+        What was asked for.
+    out
+        The run file to write; without one everything stays in memory.
+    on_event
+        Told after each layer.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to compare, before anything is read.
+    BudgetError
+        When a layer cannot fit the memory, before anything is read.
+    StorageError
+        When the run file cannot be written.
+    """
+    work = work_of(catalog, settings)
+    outcomes = _outcomes(work, settings, on_event)
+    if out is None:
+        layers: list[LayerFit] = []
+        gathered = _gather(outcomes, layers.append)
+        return _population(catalog, settings, work, gathered, layers)
+    with writing(out) as writer:
+        gathered = _gather(outcomes, writer.add)
+        writer.finish(_population(catalog, settings, work, gathered, []))
+    return read(out)
+
+
+def _gather(
+    outcomes: Iterable[LayerOutcome], keep: Callable[[LayerFit], None]
+) -> _Gathered:
+    gathered = _Gathered(keep)
+    for outcome in outcomes:
+        gathered.take(outcome)
+    return gathered
+
+
+def _population(
+    catalog: Catalog,
+    settings: FitSettings,
+    work: Work,
+    gathered: _Gathered,
+    layers: list[LayerFit],
+) -> PopulationFit:
+    return PopulationFit(
+        models=work.members,
+        layers=layers,
+        quarantine=(*catalog.quarantine, *gathered.quarantine),
+        n_scanned=len(catalog.models) + _lost_models(catalog),
+        started_from_zero=settings.base == ZERO,
+        settings={
+            name: value
+            for name, value in as_json(settings).items()
+            if name not in _NOT_PART_OF_THE_RESULT
+        },
+        environment=_environment(settings),
+        left_out=(*work.left_out, *gathered.left_out),
+    )
+
+
+def _lost_models(catalog: Catalog) -> int:
+    present = {model.id for model in catalog.models}
+    return len({q.id for q in catalog.quarantine} - present)
+
+
+def _environment(settings: FitSettings) -> dict[str, Any]:
+    blas = sorted(
+        f"{pool['internal_api']} {pool['version']}"
+        f" {pool.get('architecture', '')}".strip()
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    )
+    return {
+        "versions": versions(),
+        "machine": platform.machine(),
+        "device": open_device(settings.device).name,
+        "blas": blas,
+    }
+
+
+def _outcomes(
+    work: Work, settings: FitSettings, on_event: Observer | None
+) -> Iterator[LayerOutcome]:
+    """Yield outcomes in the order of the tasks, few in flight at a time.
+
+    BLAS gets one thread a worker: faster than its own threads on small
+    blocks, and the bits do not depend on how many cores there are.
+    """
+    workers = workers_within(work.tasks, settings)
+    one = partial(_fit_one, how_of(settings, workers=workers))
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+        for done, (task, outcome) in enumerate(
+            _in_order(pool, one, work.tasks, ahead=2 * workers), 1
+        ):
+            if on_event is not None:
+                on_event(
+                    Progress(
+                        "fit",
+                        done,
+                        len(work.tasks),
+                        task.key.name,
+                        task.nbytes,
+                    )
+                )
+            yield outcome
+
+
+def how_of(settings: FitSettings, /, *, workers: int) -> Pass:
+    """Return how each of `workers` computes its layers."""
+    return Pass(
+        rank=settings.rank,
+        device=open_device(settings.device),
+        dtype=np.float32 if settings.precision == "f32" else np.float64,
+        budget=Budget.of_process(settings.memory, workers=workers),
+        save=settings.save_directions,
+    )
+
+
+def _fit_one(how: Pass, task: LayerTask) -> LayerOutcome:
+    return fit_layer(task, how)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    one: Callable[[LayerTask], LayerOutcome],
+    tasks: Iterable[LayerTask],
+    *,
+    ahead: int,
+) -> Iterator[tuple[LayerTask, LayerOutcome]]:
+    waiting: deque[tuple[LayerTask, Future[LayerOutcome]]] = deque()
+    try:
+        for task in tasks:
+            waiting.append((task, pool.submit(one, task)))
+            if len(waiting) >= ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()

@@ -1,0 +1,142 @@
+"""What a fit would read and need, before it starts."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spectra.backend.memory import Budget, resident_bytes
+from spectra.core.catalog import Catalog, LowRankSource
+from spectra.core.settings import FitSettings
+from spectra.core.text import printable
+from spectra.study.tasks import work_of
+from spectra.subspaces.dense import plan_dense
+from spectra.subspaces.layer import LayerTask
+from spectra.subspaces.lowrank import low_rank_memory
+
+__all__ = ["Plan", "plan", "workers_within"]
+
+_READ_RATE = 1.0e9
+"""Bytes a second from a cold local disk, the slow end of what was measured."""
+
+_FLOP_RATE = 6.0e10
+"""Products a second and worker; float32 syrk on small blocks runs at 60-95."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cost of a fit. `seconds` is an order of magnitude, not a promise.
+
+    Attributes
+    ----------
+    bytes_to_read
+        Of tensors; those of layers that do not fit twice.
+    requests
+        To a hub: none for local checkpoints.
+    memory_bytes
+        Peak of the whole process.
+    disk_bytes
+        Size of the run file.
+    """
+
+    n_models: int
+    n_layers: int
+    bytes_to_read: int
+    requests: int
+    memory_bytes: int
+    disk_bytes: int
+    seconds: float
+    workers: int
+
+
+def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
+    """Return what `fit` would do with a catalogue.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to compare.
+    BudgetError
+        When a layer does not fit the memory at all.
+    """
+    work = work_of(catalog, settings)
+    workers = workers_within(work.tasks, settings)
+    budget = Budget.of_process(settings.memory, workers=workers)
+    costs = [_cost(task, settings, budget.nbytes) for task in work.tasks]
+    largest = sorted((cost.nbytes for cost in costs), reverse=True)[:workers]
+    read = sum(
+        cost.passes * task.nbytes
+        for cost, task in zip(costs, work.tasks, strict=True)
+    )
+    flops = sum(map(_flops, work.tasks))
+    return Plan(
+        n_models=len(work.members),
+        n_layers=len(work.tasks),
+        bytes_to_read=read,
+        requests=0,
+        memory_bytes=resident_bytes() + sum(largest),
+        disk_bytes=sum(map(_stored, work.tasks)),
+        seconds=round(read / _READ_RATE + flops / _FLOP_RATE / workers, 1),
+        workers=workers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    nbytes: int
+    passes: int
+
+
+def _cost(task: LayerTask, settings: FitSettings, room: int) -> _Cost:
+    """Return what a layer takes when `room` bytes are there for it."""
+    dtype = np.float32 if settings.precision == "f32" else np.float64
+    shape, sources = task.key.shape, [held for _, _, held in task.holders]
+    ranks = [s.rank for s in sources if isinstance(s, LowRankSource)]
+    if ranks:
+        return _Cost(low_rank_memory(shape, ranks, dtype), 1)
+    dense = plan_dense(
+        shape, len(sources), rank=settings.rank, dtype=dtype, room=room
+    )
+    return _Cost(dense.nbytes, 1 if dense.cached else 2)
+
+
+def _flops(task: LayerTask) -> float:
+    """Return the products of a layer: its Gram matrix, sides and solvers."""
+    m, n = task.key.shape
+    count = len(task.holders)
+    ranks = [
+        source.rank
+        for _, _, source in task.holders
+        if isinstance(source, LowRankSource)
+    ]
+    if ranks:
+        return float(sum(ranks)) ** 2 * (m + n)
+    return float(count) ** 2 * m * n + count * (2.0 * m * n * (m + n))
+
+
+def _stored(task: LayerTask) -> int:
+    n = len(task.holders)
+    return 8 * n * (4 * n + 40)
+
+
+def workers_within(
+    tasks: Sequence[LayerTask], settings: FitSettings, /
+) -> int:
+    """Return how many layers fit the memory at the same time.
+
+    Raises
+    ------
+    BudgetError
+        When not even one does; nothing was read.
+    """
+    wanted = settings.workers or len(os.sched_getaffinity(0))
+    needs = {t.key.name: _cost(t, settings, 0).nbytes for t in tasks}
+    name = max(needs, key=needs.__getitem__)
+    for workers in range(wanted, 1, -1):
+        budget = Budget.of_process(settings.memory, workers=workers)
+        if needs[name] <= budget.nbytes:
+            return workers
+    budget = Budget.of_process(settings.memory, workers=1)
+    budget.require(f"layer {printable(name)}", needs[name])
+    return 1

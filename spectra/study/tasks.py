@@ -1,0 +1,164 @@
+"""Which layers of a catalogue are fitted, and from which bytes."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from spectra.core.catalog import (
+    Architecture,
+    Catalog,
+    Checkpoint,
+    DenseSource,
+    LayerKey,
+    LayerSource,
+    Quarantined,
+)
+from spectra.core.errors import UsageError
+from spectra.core.settings import FitSettings
+from spectra.core.tensors import FileRef
+from spectra.core.text import natural
+from spectra.subspaces.layer import LayerTask
+from spectra.subspaces.result import Member
+from spectra.weights.scan import scan
+
+__all__ = ["ZERO", "Work", "work_of"]
+
+ZERO = "zero"
+"""``--base zero``: nothing is subtracted, but the members' mean counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything that `fit` will do, known before it starts.
+
+    Attributes
+    ----------
+    members
+        The population, in the order of the catalogue.
+    left_out
+        Checkpoints that no other one shares a layer with, and the base.
+    """
+
+    members: tuple[Member, ...]
+    tasks: tuple[LayerTask, ...]
+    left_out: tuple[Quarantined, ...]
+
+
+def work_of(catalog: Catalog, settings: FitSettings, /) -> Work:
+    """Return the members and layer tasks of a catalogue.
+
+    Raises
+    ------
+    UsageError
+        When nothing is left to compare, or the base cannot be used.
+    """
+    base = _base(settings.base)
+    chosen, left_out = _members(catalog, base)
+    read = [*chosen, base] if base else chosen
+    files = {file.path: file for model in read for file in model.files}
+    tasks = [
+        task
+        for architecture in catalog.architectures
+        for task in _tasks(architecture, chosen, base, settings.layers, files)
+    ]
+    if not tasks:
+        raise UsageError(
+            "E_NOTHING_TO_COMPARE",
+            f"of {len(catalog.models)} checkpoints no two share a layer"
+            + (f" that matches {settings.layers}" if settings.layers else ""),
+            advice="see what was found: spectra scan SOURCE...",
+        )
+    return Work(tuple(map(_member, chosen)), tuple(tasks), tuple(left_out))
+
+
+def _base(reference: str | None) -> Checkpoint | None:
+    if reference is None or reference == ZERO:
+        return None
+    found = scan([reference])
+    if len(found.models) != 1:
+        reasons = "; ".join(q.code for q in found.quarantine)
+        raise UsageError(
+            "E_BASE",
+            f"--base {reference} is {len(found.models)} checkpoints, not one"
+            + (f" ({reasons})" if reasons else ""),
+            advice="name one checkpoint folder or one .safetensors file",
+        )
+    return found.models[0]
+
+
+def _members(
+    catalog: Catalog, base: Checkpoint | None
+) -> tuple[list[Checkpoint], list[Quarantined]]:
+    alone = {a.members[0] for a in catalog.architectures if len(a.members) < 2}
+    is_base = {file.path for file in base.files} if base else set()
+    chosen, left_out = [], []
+    for model in catalog.models:
+        if is_base & {file.path for file in model.files}:
+            reason = "IS_BASE", "it is the base that is subtracted"
+        elif model.id in alone:
+            reason = "ALONE", "no other checkpoint has its layers"
+        else:
+            chosen.append(model)
+            continue
+        left_out.append(Quarantined(model.id, None, *reason))
+    return chosen, left_out
+
+
+def _tasks(
+    architecture: Architecture,
+    members: Sequence[Checkpoint],
+    base: Checkpoint | None,
+    globs: Sequence[str],
+    files: Mapping[str, FileRef],
+) -> list[LayerTask]:
+    holders: dict[LayerKey, list[tuple[int, str, LayerSource]]] = {}
+    for index, model in enumerate(members):
+        if model.architecture == architecture.id:
+            for key, source in model.layers:
+                holders.setdefault(key, []).append((index, model.id, source))
+    return [
+        LayerTask(
+            key, architecture.id, tuple(held), files, _base_of(base, key)
+        )
+        for key, held in sorted(holders.items(), key=_position)
+        if len(held) > 1 and _wanted(key, held, globs)
+    ]
+
+
+def _position(item: tuple[LayerKey, object]) -> tuple[object, ...]:
+    return natural(item[0].name), item[0].shape
+
+
+def _wanted(
+    key: LayerKey,
+    held: Sequence[tuple[int, str, LayerSource]],
+    globs: Sequence[str],
+) -> bool:
+    """Return whether a glob matches the layer's name or a tensor's."""
+    names = {key.name}
+    names |= {ref.name for _, _, source in held for ref in source.tensors}
+    return not globs or any(
+        fnmatchcase(name, glob) for glob in globs for name in names
+    )
+
+
+def _base_of(base: Checkpoint | None, key: LayerKey) -> DenseSource | None:
+    source = base.source(key) if base else None
+    return source if isinstance(source, DenseSource) else None
+
+
+def _member(model: Checkpoint) -> Member:
+    digest = hashlib.sha256()
+    for file in model.files:
+        digest.update(f"{file.nbytes} {file.header_sha256}\n".encode())
+    return Member(
+        id=model.id,
+        revision=model.revision,
+        path=model.path,
+        architecture=model.architecture,
+        license=model.license,
+        base_claim=model.base_claim,
+        nbytes=model.nbytes,
+        fingerprint=digest.hexdigest(),
+    )

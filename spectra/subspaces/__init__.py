@@ -1,0 +1,1 @@
+"""The one loop over weights, and the small matrices it leaves behind."""

@@ -1,0 +1,183 @@
+"""Adapter layers: everything from the factors, no update is ever formed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.backend.device import Device, to_host
+from spectra.core.catalog import LowRankSource
+from spectra.core.errors import Quarantine
+from spectra.linalg.gram import (
+    double_centred,
+    gram,
+    stack_directions,
+    stack_spectrum,
+)
+from spectra.subspaces.products import Pass, Products, Register
+from spectra.subspaces.result import Directions, SideFit
+from spectra.subspaces.stacks import (
+    JOINT,
+    Stack,
+    factored_products,
+    mean_projector,
+)
+from spectra.weights.maps import LowRank
+from spectra.weights.stream import TensorReader, read_low_rank
+
+__all__ = ["low_rank_memory", "low_rank_products"]
+
+Array = Any
+Float = NDArray[np.float64]
+
+_COMMON_PART = 1e-2
+"""Where less of the energy than this lies in the members' differences,
+float32 products would leave their digits in the common part."""
+
+
+def low_rank_memory(
+    shape: tuple[int, int], ranks: Sequence[int], dtype: Any, /
+) -> int:
+    """Return the bytes that `low_rank_products` takes at its peak."""
+    n, r, width = len(ranks), max(ranks), np.dtype(dtype).itemsize
+    side = sum(shape)
+    smaller = sum(min(n * r, d) ** 2 for d in shape)
+    return n * r * (3 * side + shape[1]) * width + 32 * smaller + 64 * n * n
+
+
+@dataclass(frozen=True, slots=True)
+class _Factors:
+    """Decompositions of the members read so far, in rows, beside their A."""
+
+    device: Device
+    U: Array
+    V: Array
+    s: Float
+    A: NDArray[Any]
+    ranks: NDArray[np.int64]
+    rounding: Float
+
+    @classmethod
+    def empty(
+        cls, device: Device, shape: tuple[int, int], n: int, r: int, dtype: Any
+    ) -> "_Factors":
+        """Return room for `n` members of at most rank `r`."""
+        kind = np.dtype(dtype).name
+        return cls(
+            device=device,
+            U=device.zeros((n, r, shape[0]), kind),
+            V=device.zeros((n, r, shape[1]), kind),
+            s=np.zeros((n, r)),
+            A=np.zeros((n, r, shape[1]), dtype),
+            ranks=np.zeros(n, np.int64),
+            rounding=np.zeros(n),
+        )
+
+    def put(self, j: int, update: LowRank) -> None:
+        """Write the decomposition of one update into row j."""
+        xp = self.device.xp
+        left, values, right = update.thin_svd(self.device.put)
+        values = to_host(values)
+        noise = max(left.shape[0], right.shape[0]) * np.finfo(float).eps
+        q = int(np.count_nonzero(values > noise * values[0]))
+        for rows, vectors in ((self.U, left), (self.V, right)):
+            leading = xp.matrix_transpose(vectors[:, :q])
+            rows[j, :q, :] = xp.astype(leading, rows.dtype)
+        self.s[j, :q] = values[:q]
+        self.A[j, : update.rank] = update.initial_factor()
+        self.ranks[j], self.rounding[j] = update.rank, update.rounding
+
+    def stack(self, n: int) -> Stack:
+        """Return the first `n` rows."""
+        return Stack(self.U[:n, :, :], self.V[:n, :, :], self.s[:n])
+
+    def initial(self, n: int) -> Float:
+        """Return <A_i, A_j> of the raw factors, 0 where their ranks differ."""
+        flat = self.A[:n].reshape(n, -1)
+        products = to_host(gram(self.device.put(flat)))
+        same = self.ranks[:n, None] == self.ranks[None, :n]
+        return np.where(same, products, 0.0)
+
+
+def low_rank_products(
+    sources: Sequence[LowRankSource],
+    shape: tuple[int, int],
+    tensors: TensorReader,
+    how: Pass,
+    /,
+) -> Products:
+    """Return the products of one layer of adapters.
+
+    Parameters
+    ----------
+    sources
+        One a member.
+    shape
+        ``(out, in)`` of the layer.
+    tensors
+        Does the reading.
+    how
+        As for every layer of the run.
+
+    Raises
+    ------
+    BudgetError
+        When the factors of all members do not fit together.
+    """
+    dtype = how.product_dtype(len(sources))
+    ranks = [source.rank for source in sources]
+    needs = low_rank_memory(shape, ranks, dtype)
+    how.budget.require("a layer of adapters", needs)
+    factors = _Factors.empty(how.device, shape, len(ranks), max(ranks), dtype)
+    register = _read_into(factors, sources, tensors)
+    n = register.require_two()
+    stack = factors.stack(n)
+    inner, left, right = factored_products(stack, how.rank)
+    centred = np.trace(double_centred(inner))
+    if dtype == np.float32 and centred < _COMMON_PART * np.trace(inner):
+        exact = replace(how, dtype=np.float64)
+        return low_rank_products(sources, shape, tensors, exact)
+    lead, weighted = stack.truncated(how.rank), stack.weighted()
+    trace = float(np.trace(inner))
+    return Products(
+        register=register,
+        inner=inner,
+        h=np.zeros(n),
+        reference_energy=0.0,
+        rounding=factors.rounding[:n],
+        resolution=how.resolution(n),
+        singular_values=lead.s,
+        ranks=lead.ranks,
+        output=_side(weighted[0], lead.U, left, trace),
+        input=_side(weighted[1], lead.V, right, trace),
+        initial=factors.initial(n),
+        directions=_directions(lead, weighted) if how.save else None,
+    )
+
+
+def _read_into(
+    factors: _Factors, sources: Sequence[LowRankSource], tensors: TensorReader
+) -> Register:
+    register = Register()
+    for i, source in enumerate(sources):
+        try:
+            update = read_low_rank(source, tensors)
+        except Quarantine as reason:
+            register.failed.append((i, reason))
+            continue
+        if register.admits(i, update.digest, finite=update.is_finite):
+            factors.put(len(register.kept) - 1, update)
+    return register
+
+
+def _side(T: Array, F: Array, overlap: Any, trace: float) -> SideFit:
+    eigenvalues = np.clip(to_host(stack_spectrum(T, JOINT)), 0.0, None)
+    return SideFit(eigenvalues, trace, mean_projector(F), overlap)
+
+
+def _directions(lead: Stack, weighted: tuple[Array, Array]) -> Directions:
+    return lead.directions(
+        *(stack_directions(T, min(JOINT, *T.shape)) for T in weighted)
+    )

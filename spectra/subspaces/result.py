@@ -1,0 +1,181 @@
+"""What one pass over the weights leaves behind: small matrices in float64.
+
+Everything that is asked of a population after `fit` is asked of these values.
+Arrays are NumPy, on the host, read-only by convention.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.core.catalog import Quarantined
+
+__all__ = ["Directions", "LayerFit", "Member", "PopulationFit", "SideFit"]
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One checkpoint of the population, as the run remembers it.
+
+    Attributes
+    ----------
+    fingerprint
+        Hash of its files' headers, lengths and paths: what `fit` read.
+    """
+
+    id: str
+    revision: str | None
+    path: str
+    architecture: str
+    license: str | None
+    base_claim: str | None
+    nbytes: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SideFit:
+    r"""The uncentred joint spectrum of one side of a layer.
+
+    Attributes
+    ----------
+    eigenvalues
+        The largest (at most 64) of :math:`\sum_i x_i x_i^\top` (output side)
+        or :math:`\sum_i x_i^\top x_i` (input side), largest first; None where
+        the side is too wide for the memory given.
+    trace
+        The exact trace, :math:`\sum_i \|x_i\|^2`.
+    projector_mean
+        The largest (at most 64) eigenvalues of :math:`\frac1N \sum_i P_i`,
+        :math:`P_i` the projector on member i's leading directions.
+    overlap
+        N x N: :math:`\|U_i^\top U_j\|_F^2`, from 0 to min(q_i, q_j).
+    """
+
+    eigenvalues: Vector | None
+    trace: float
+    projector_mean: Vector
+    overlap: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """Kept only with --save-directions.
+
+    Attributes
+    ----------
+    left, right
+        N x out x K and N x in x K singular vectors, zero beyond a member's
+        rank.
+    output, input
+        Joint directions of the sides, out x k and in x k; None where the
+        side's eigenvalues are.
+    """
+
+    left: NDArray[np.float32]
+    right: NDArray[np.float32]
+    output: NDArray[np.float32] | None
+    input: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFit:
+    r"""One layer of N members (exact duplicates reduced to one).
+
+    x_i is the member's map: ``scale * B @ A``, ``W - W_base``, or ``W``. While
+    streaming, a reference r was subtracted: y_i = x_i - x_r. Any r will do:
+    the members' mean, rounded, or zero for low-rank layers, where `h` and
+    `reference_energy` are zero.
+
+    Attributes
+    ----------
+    shape
+        ``(out, in)``.
+    members
+        Indices into `PopulationFit.models`, ascending.
+    duplicates
+        (dropped, kept) pairs of such indices: byte-identical in this layer.
+    inner
+        N x N inner products :math:`\langle y_i, y_j\rangle`.
+    h
+        N inner products :math:`\langle y_i, x_r\rangle`.
+    reference_energy
+        :math:`\|x_r\|^2`. The Gram matrix of the x_i is
+        ``inner + h[:, None] + h[None, :] + reference_energy``.
+    rounding
+        N values q_i: sum of ulp^2 / 12 over the stored entries, what storage
+        in 16 (or 32) bits adds to a squared norm.
+    resolution
+        c of the arithmetic: eigenvalues below ``c * largest`` are noise.
+    singular_values
+        N x K, largest first, zero beyond `ranks`.
+    ranks
+        N values q_i = min(numerical rank, K).
+    initial
+        N x N inner products of the raw factors A (zero where ranks differ),
+        for initialisation groups alone; None for dense layers.
+    """
+
+    name: str
+    architecture: str
+    shape: tuple[int, int]
+    kind: Literal["low-rank", "dense", "difference"]
+    members: tuple[int, ...]
+    duplicates: tuple[tuple[int, int], ...]
+    inner: Matrix
+    h: Vector
+    reference_energy: float
+    rounding: Vector
+    resolution: float
+    singular_values: Matrix
+    ranks: NDArray[np.int64]
+    output: SideFit
+    input: SideFit
+    initial: Matrix | None = None
+    directions: Directions | None = None
+
+    @property
+    def gram(self) -> Matrix:
+        """Return the N x N uncentred inner products of the x_i."""
+        return (
+            self.inner
+            + self.h[:, None]
+            + self.h[None, :]
+            + self.reference_energy
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationFit:
+    """All layers of a population, with what is needed to repeat the fit.
+
+    Attributes
+    ----------
+    started_from_zero
+        True with ``--base zero``: the members' common part was learned, so
+        the mean of dense layers means something.
+    layers
+        Read one at a time where they come from a run file.
+    n_scanned
+        Checkpoints that were found, quarantined and left-out ones included.
+    settings, environment
+        JSON-able: what was asked for, and versions, backend, BLAS.
+    left_out
+        Sound, but not analysed: checkpoints that no other shares a layer
+        with, layers that fewer than two distinct members hold.
+    """
+
+    models: tuple[Member, ...]
+    layers: Sequence[LayerFit]
+    quarantine: tuple[Quarantined, ...]
+    n_scanned: int
+    started_from_zero: bool
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    left_out: tuple[Quarantined, ...] = ()

@@ -1,0 +1,1 @@
+"""From bytes to linear maps: files, formats, names and layer stacks."""

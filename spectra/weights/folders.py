@@ -1,0 +1,116 @@
+"""What lies in a folder that somebody else filled."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from spectra.core.errors import Quarantine
+
+__all__ = ["Folder", "open_folder", "repository_of"]
+
+_REPOSITORY = "models--"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One folder, listed once.
+
+    Attributes
+    ----------
+    path
+        Absolute, as it was found.
+    files
+        Real path of each name. A link that leads outside stays a link, and
+        `~spectra.weights.bytes.FileSource` refuses to open it.
+    folders
+        Below it, in order of name; hidden ones and links are not followed.
+    outside
+        Links to folders outside of what is scanned.
+    """
+
+    path: Path
+    files: Mapping[str, Path]
+    folders: tuple[Path, ...] = ()
+    outside: tuple[Path, ...] = ()
+
+    def only(self, *names: str) -> "Folder":
+        """Return this folder as if it held just the files named."""
+        kept = {name: self.files[name] for name in names if name in self.files}
+        return Folder(self.path, MappingProxyType(kept))
+
+    def ending(self, *endings: str) -> tuple[str, ...]:
+        """Return the file names with one of some endings, sorted."""
+        return tuple(
+            name for name in self.files if name.lower().endswith(endings)
+        )
+
+
+def open_folder(path: Path, /, *, root: Path) -> Folder:
+    """Return what lies in the folder `path`.
+
+    Parameters
+    ----------
+    path
+        An absolute path.
+    root
+        Real path of what is scanned: links may lead anywhere inside it, or to
+        the blobs of the same repository of a Hugging Face cache.
+
+    Returns
+    -------
+    Folder
+        Its entries, sorted by name.
+
+    Raises
+    ------
+    Quarantine
+        SOURCE_UNREADABLE where it cannot be listed.
+    """
+    files, folders, outside = {}, [], []
+    for entry in _entries(path):
+        if not entry.is_symlink():
+            if not entry.is_dir(follow_symlinks=False):
+                files[entry.name] = Path(os.path.realpath(entry.path))
+            elif not entry.name.startswith("."):
+                folders.append(Path(entry.path))
+        elif not Path(entry.path).is_dir():
+            files[entry.name] = _followed(Path(entry.path), root)
+        elif not _inside(Path(os.path.realpath(entry.path)), root):
+            outside.append(Path(entry.path))
+    return Folder(
+        path, MappingProxyType(files), tuple(folders), tuple(outside)
+    )
+
+
+def repository_of(path: Path, /) -> Path | None:
+    """Return the folder ``models--org--name`` of a cache around `path`."""
+    for parent in (path, *path.parents):
+        if parent.name.startswith(_REPOSITORY):
+            return parent
+    return None
+
+
+def _entries(path: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise Quarantine(
+            "SOURCE_UNREADABLE", f"{path}: {error.strerror}"
+        ) from error
+    yield from entries
+
+
+def _followed(link: Path, root: Path) -> Path:
+    target = Path(os.path.realpath(link))
+    repository = repository_of(link)
+    blobs = repository and Path(os.path.realpath(repository)) / "blobs"
+    if _inside(target, root) or (blobs and _inside(target, blobs)):
+        return target
+    return link
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return path.is_relative_to(folder)

@@ -1,0 +1,45 @@
+"""LoRA adapters as PEFT saves them."""
+
+from spectra.core.errors import Quarantine
+from spectra.weights.adapters import read_adapter_config
+from spectra.weights.documents import read_object
+from spectra.weights.folders import Folder
+from spectra.weights.formats.raw import (
+    Format,
+    RawCheckpoint,
+    check_not_empty,
+    read_file,
+)
+from spectra.weights.limits import Limits
+
+__all__ = ["PEFT"]
+
+_CONFIG = "adapter_config.json"
+_WEIGHTS = "adapter_model.safetensors"
+
+
+def _claims(folder: Folder) -> bool:
+    return _WEIGHTS in folder.files
+
+
+def _read(folder: Folder, limits: Limits) -> RawCheckpoint:
+    if _CONFIG not in folder.files:
+        raise Quarantine(
+            "ADAPTER_CONFIG",
+            f"no {_CONFIG} beside {_WEIGHTS}, so the scale is unknown",
+        )
+    fields = read_object(
+        folder.files[_CONFIG],
+        code="ADAPTER_CONFIG",
+        nbytes=limits.config_bytes,
+        depth=limits.depth,
+    )
+    adapter = read_adapter_config(fields)
+    file, header = read_file(folder.files[_WEIGHTS], limits=limits)
+    check_not_empty(header.tensors)
+    return RawCheckpoint(
+        (file,), header.tensors, header.metadata, fields, adapter
+    )
+
+
+PEFT = Format("PEFT LoRA adapter", _claims, _read)

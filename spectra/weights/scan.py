@@ -1,0 +1,214 @@
+"""From SOURCEs to a catalogue: headers and configurations, no weights."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from spectra.core.catalog import Catalog, Checkpoint, Quarantined
+from spectra.core.errors import Quarantine
+from spectra.core.events import Observer, Progress
+from spectra.weights.bytes import FileSource
+from spectra.weights.catalog_file import is_catalog, read_catalog
+from spectra.weights.claims import read_claims
+from spectra.weights.duplicates import duplicates
+from spectra.weights.factors import sort_low_rank
+from spectra.weights.formats import RawCheckpoint, read_checkpoint
+from spectra.weights.grouping import group
+from spectra.weights.layers import Sorted, check_not_quantised, sort_dense
+from spectra.weights.limits import Limits
+from spectra.weights.prefixes import without_unknown_prefixes
+from spectra.weights.sources import Place, expand, places
+
+__all__ = ["scan"]
+
+Member = Place | Checkpoint
+
+
+def scan(
+    sources: Sequence[str | os.PathLike[str]],
+    /,
+    *,
+    match: Sequence[str] = (),
+    limit: int | None = None,
+    limits: Limits | None = None,
+    on_event: Observer | None = None,
+) -> Catalog:
+    """Return the catalogue of a population; no weight is read.
+
+    Parameters
+    ----------
+    sources
+        Folders of checkpoints, checkpoint folders, safetensors files,
+        ``@list.txt`` or catalogues, all of them local.
+    match
+        Only checkpoints whose id matches one of these globs.
+    limit
+        Only as many, the first ones.
+    limits
+        Caps on foreign files; the defaults of `Limits` where None.
+    on_event
+        Told of each checkpoint.
+
+    Returns
+    -------
+    Catalog
+        What is sound, how it groups, and what was set aside and why.
+
+    Raises
+    ------
+    UsageError
+        E_SOURCE where a source is not there, or nothing is in it.
+    """
+    limits = limits or Limits()
+    asked = tuple(os.fspath(source) for source in sources)
+    members, quarantine = _members(asked)
+    chosen = _chosen(members, match, limit)
+    models: list[Checkpoint] = []
+    for done, (name, member) in enumerate(chosen, start=1):
+        try:
+            model, faults = _described(name, member, limits)
+            models.append(model)
+            quarantine += faults
+        except Quarantine as fault:
+            quarantine.append(
+                Quarantined(name, None, fault.code, fault.detail)
+            )
+        if on_event is not None:
+            on_event(Progress("scan", done, len(chosen), name))
+    return _catalog(models, quarantine, asked)
+
+
+def _catalog(
+    models: Iterable[Checkpoint],
+    quarantine: Iterable[Quarantined],
+    sources: tuple[str, ...],
+) -> Catalog:
+    unified = without_unknown_prefixes(tuple(models))
+    earlier = duplicates(unified)
+    marked = [
+        replace(model, duplicate_of=earlier.get(model.id)) for model in unified
+    ]
+    grouped, architectures = group(marked)
+    return Catalog(grouped, architectures, tuple(quarantine), sources)
+
+
+def _members(
+    sources: Iterable[str],
+) -> tuple[list[Member], list[Quarantined]]:
+    """Return everything that was found, each path once."""
+    members: dict[str, Member] = {}
+    quarantine: list[Quarantined] = []
+    for source in expand(sources):
+        found: Iterable[Member]
+        faults: Iterable[Quarantined]
+        if is_catalog(source):
+            catalog = read_catalog(source)
+            found, faults = catalog.models, catalog.quarantine
+        else:
+            found, faults = places(source)
+        for member in found:
+            members.setdefault(os.path.realpath(member.path), member)
+        quarantine += faults
+    return list(members.values()), quarantine
+
+
+def _chosen(
+    members: Sequence[Member], match: Sequence[str], limit: int | None
+) -> list[tuple[str, Member]]:
+    names = _unique([_ids(member) for member in members])
+    chosen = [
+        (name, member)
+        for name, member in zip(names, members, strict=True)
+        if not match or any(fnmatchcase(name, glob) for glob in match)
+    ]
+    return chosen[:limit]
+
+
+def _ids(member: Member) -> tuple[str, ...]:
+    return member.ids if isinstance(member, Place) else (member.id,)
+
+
+def _unique(candidates: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the shortest id of each that no other has."""
+    level = [0] * len(candidates)
+    while True:
+        names = [ids[n] for ids, n in zip(candidates, level, strict=True)]
+        clashing = [
+            index
+            for same in _by_name(names).values()
+            if len(same) > 1
+            for index in same
+            if level[index] + 1 < len(candidates[index])
+        ]
+        if not clashing:
+            return _numbered(names)
+        for index in clashing:
+            level[index] += 1
+
+
+def _by_name(names: Sequence[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        found.setdefault(name, []).append(index)
+    return found
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return the names with ~2, ~3 behind what is still the same."""
+    taken = set(names)
+    seen: set[str] = set()
+    unique = []
+    for name in names:
+        number, fresh = 1, name
+        while fresh in seen or (number > 1 and fresh in taken):
+            number += 1
+            fresh = f"{name}~{number}"
+        seen.add(fresh)
+        unique.append(fresh)
+    return unique
+
+
+def _described(
+    name: str, member: Member, limits: Limits
+) -> tuple[Checkpoint, list[Quarantined]]:
+    if isinstance(member, Checkpoint):
+        for file in member.files:
+            with FileSource(file.path, pinned=file):
+                pass
+        return replace(member, id=name), []
+    raw = read_checkpoint(member.folder, limits=limits)
+    found = _layers(raw, limits)
+    claims = read_claims(member.folder, raw, limits=limits)
+    checkpoint = Checkpoint(
+        id=name,
+        revision=member.revision,
+        path=str(member.path),
+        files=raw.files,
+        layers=found.layers,
+        skipped=found.skipped,
+        license=claims.license,
+        base_claim=claims.base,
+    )
+    faults = [
+        Quarantined(name, fault.part, fault.code, fault.detail)
+        for fault in (*raw.faults, *claims.faults)
+    ]
+    faults += [Quarantined(name, *refused) for refused in found.refused]
+    return checkpoint, faults
+
+
+def _layers(raw: RawCheckpoint, limits: Limits) -> Sorted:
+    if raw.adapter is not None:
+        found = sort_low_rank(raw.tensors, raw.adapter)
+    else:
+        check_not_quantised(raw.tensors, raw.config)
+        found = sort_dense(raw.tensors, raw.config, limits=limits)
+    if not found.layers and not found.refused:
+        reasons = sorted({skipped.reason for skipped in found.skipped})
+        raise Quarantine(
+            "NO_LAYERS",
+            f"none of {len(raw.tensors)} tensors is a weight matrix"
+            f" ({', '.join(reasons)})",
+        )
+    return found

@@ -1,0 +1,193 @@
+"""One layer of many checkpoints, read whole or in column blocks.
+
+Bytes are read with pread into one reused buffer, widened into place, and the
+base is subtracted there. Nothing is held but what the caller gave room for.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.core.catalog import DenseSource, LowRankSource
+from spectra.core.tensors import FileRef, TensorRef
+from spectra.weights.bytes import FileSource
+from spectra.weights.dtypes import (
+    decode_into,
+    rounding_power,
+    rounding_squares,
+)
+from spectra.weights.maps import LowRank
+
+__all__ = ["DenseReader", "Loaded", "TensorReader", "read_low_rank"]
+
+Array = NDArray[Any]
+
+
+@dataclass(slots=True)
+class TensorReader:
+    """Reads parts of tensors into one buffer, which it uses again and again.
+
+    Attributes
+    ----------
+    files
+        What each file was when it was scanned, by path: a file that is
+        another one now is not read.
+    nbytes
+        Bytes read so far.
+    """
+
+    files: Mapping[str, FileRef]
+    nbytes: int = 0
+    _buffer: NDArray[np.uint8] = field(
+        default_factory=lambda: np.empty(0, np.uint8)
+    )
+
+    def read(self, ref: TensorRef, start: int, stop: int, /) -> Any:
+        """Return the elements ``[start, stop)`` of a tensor as raw bytes.
+
+        The next call overwrites them.
+
+        Raises
+        ------
+        Quarantine
+            When the file has changed or cannot be read.
+        """
+        width = ref.nbytes // ref.size
+        count = (stop - start) * width
+        if self._buffer.size < count:
+            self._buffer = np.empty(count, np.uint8)
+        raw = self._buffer[:count]
+        self.nbytes += count
+        pinned = self.files.get(ref.file)
+        with FileSource(ref.file, pinned=pinned) as source:
+            source.read_into(ref.start + start * width, raw.data)
+        return raw
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One dense map and what was learned while it was read.
+
+    Attributes
+    ----------
+    flat
+        All entries in the reader's stored order.
+    rounding
+        Sum of ulp^2 / 12 over the stored entries.
+    digest
+        Hash of the stored bytes.
+    """
+
+    flat: Array
+    rounding: float
+    digest: bytes
+
+
+@dataclass(slots=True)
+class DenseReader:
+    """Reads one dense layer of many checkpoints, less a base where given.
+
+    Attributes
+    ----------
+    shape
+        ``(out, in)`` of the layer.
+    sources
+        One a member.
+    base
+        Subtracted from each; None for none.
+    dtype
+        ``float32`` or ``float64``, of everything returned.
+    transposed
+        Whether the common order of entries is in x out: what most members
+        store should be asked for, since the others are then read whole.
+    tensors
+        Does the reading.
+    """
+
+    shape: tuple[int, int]
+    sources: tuple[DenseSource, ...]
+    base: DenseSource | None
+    dtype: Any
+    transposed: bool
+    tensors: TensorReader
+
+    @property
+    def size(self) -> int:
+        """Return the number of entries of one map."""
+        return self.shape[0] * self.shape[1]
+
+    def member(self, i: int, /) -> Loaded:
+        """Return all of member i's map."""
+        source = self.sources[i]
+        raw = self._read(source, 0, self.size)
+        digest = hashlib.sha256(raw)
+        digest.update(source.weight.dtype.encode())
+        digest.update(bytes([source.transposed]))
+        flat = self._decode(source, raw)
+        rounding = rounding_power(flat, source.weight.dtype)
+        flat = self._ordered(source, flat)
+        if self.base is not None:
+            flat -= self._entries(self.base, 0, self.size)
+        return Loaded(flat, rounding, digest.digest())
+
+    def matrix(self, flat: Array, /) -> Array:
+        """Return entries in stored order as the map (out, in), a view."""
+        rows, columns = self.shape
+        if self.transposed:
+            return flat.reshape(columns, rows).T
+        return flat.reshape(rows, columns)
+
+    def block(self, i: int, start: int, stop: int, /) -> Array:
+        """Return entries ``[start, stop)`` of member i, in stored order."""
+        values = self._entries(self.sources[i], start, stop)
+        if self.base is not None:
+            values -= self._entries(self.base, start, stop)
+        return values
+
+    def _read(self, source: DenseSource, start: int, stop: int) -> Any:
+        return self.tensors.read(source.weight, start, stop)
+
+    def _decode(self, source: DenseSource, raw: Any) -> Array:
+        width = source.weight.nbytes // source.weight.size
+        values = np.empty(raw.size // width, self.dtype)
+        decode_into(raw, source.weight.dtype, values)
+        return values
+
+    def _entries(self, source: DenseSource, start: int, stop: int) -> Array:
+        if source.transposed == self.transposed:
+            return self._decode(source, self._read(source, start, stop))
+        whole = self._decode(source, self._read(source, 0, self.size))
+        return self._ordered(source, whole)[start:stop]
+
+    def _ordered(self, source: DenseSource, flat: Array) -> Array:
+        """Return the entries of a map in the common order."""
+        if source.transposed == self.transposed:
+            return flat
+        rows, columns = self.shape
+        stored = (columns, rows) if source.transposed else (rows, columns)
+        return np.ascontiguousarray(flat.reshape(stored).T).reshape(-1)
+
+
+def read_low_rank(source: LowRankSource, tensors: TensorReader, /) -> LowRank:
+    """Return one adapter's update of one layer."""
+    digest, factors, squares = hashlib.sha256(), [], []
+    for ref in source.tensors:
+        raw = tensors.read(ref, 0, ref.size)
+        digest.update(raw)
+        digest.update(ref.dtype.encode())
+        values = np.empty(ref.size, np.float64)
+        decode_into(raw, ref.dtype, values)
+        factors.append(values.reshape(ref.shape))
+        squares.append(rounding_squares(factors[-1], ref.dtype))
+    digest.update(np.float64(source.scale).tobytes())
+    (A, B), (in_A, in_B) = factors, squares
+    # An error in B_ok moves row o by A_k, one in A_kj column j by B_k.
+    rounding = source.scale**2 * float(
+        in_B.sum(axis=0) @ (A * A).sum(axis=1)
+        + in_A.sum(axis=1) @ (B * B).sum(axis=0)
+    )
+    return LowRank(A, B, source.scale, rounding, digest.digest())

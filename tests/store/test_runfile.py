@@ -1,0 +1,179 @@
+"""The run file: what goes in comes out, whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import fields, replace
+
+import h5py
+import numpy as np
+import pytest
+
+import spectra
+from spectra.core.catalog import Quarantined
+from spectra.core.errors import IntegrityError, StorageError, UsageError
+from spectra.store.atomic import replacing
+from spectra.store.runfile import add_report, read, read_report, writing
+from tests.checkpoints import adapters, dense
+
+HOSTILE = "a/../b\x00\x1b[31m\ud800 <script>é"
+
+
+@pytest.fixture
+def fitted(tmp_path):
+    folder, _ = adapters(tmp_path / "a", [4, 4, 2], {"q": (12, 10)})
+    return spectra.fit(spectra.scan(folder), save_directions=True).value
+
+
+def equal(one, other):
+    """Return whether two values are the same, arrays and all."""
+    if isinstance(one, np.ndarray):
+        return (
+            one.dtype == other.dtype
+            and one.shape == other.shape
+            and np.array_equal(one, other)
+        )
+    if hasattr(one, "__dataclass_fields__"):
+        return all(
+            equal(getattr(one, f.name), getattr(other, f.name))
+            for f in fields(one)
+        )
+    return one == other
+
+
+def write(path, fit):
+    with writing(path) as writer:
+        for layer in fit.layers:
+            writer.add(layer)
+        writer.finish(fit)
+
+
+def test_what_goes_in_comes_out(tmp_path, fitted):
+    hostile = replace(
+        fitted,
+        models=tuple(
+            replace(m, id=f"{HOSTILE}{i}") for i, m in enumerate(fitted.models)
+        ),
+        layers=[replace(layer, name=HOSTILE) for layer in fitted.layers],
+        quarantine=(Quarantined(HOSTILE, None, "ST_NAME", HOSTILE),),
+    )
+    write(tmp_path / "run.h5", hostile)
+    back = read(tmp_path / "run.h5")
+    assert len(back.layers) == len(hostile.layers)
+    assert all(map(equal, back.layers, hostile.layers))
+    assert back.layers[-1].name == HOSTILE
+    assert len(back.layers[:1]) == 1
+    assert equal(replace(back, layers=[]), replace(hostile, layers=[]))
+
+
+def test_the_same_run_is_the_same_file(tmp_path, fitted):
+    write(tmp_path / "one.h5", fitted)
+    write(tmp_path / "two.h5", fitted)
+    one, two = (tmp_path / name for name in ("one.h5", "two.h5"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_report_is_added_and_replaced(tmp_path, fitted):
+    path = tmp_path / "run.h5"
+    write(path, fitted)
+    assert read_report(path) is None
+    add_report(path, {"text": HOSTILE})
+    add_report(path, {"text": HOSTILE, "k": 1})
+    assert read_report(path) == {"text": HOSTILE, "k": 1}
+    assert equal(read(path).layers[0], fitted.layers[0])
+
+
+def test_a_broken_write_leaves_what_was_there(tmp_path, fitted):
+    path = tmp_path / "run.h5"
+    write(path, fitted)
+    before = path.read_bytes()
+    with pytest.raises(ZeroDivisionError), writing(path) as writer:
+        writer.add(fitted.layers[0])
+        raise ZeroDivisionError
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["run.h5"]
+
+
+def test_a_killed_write_leaves_what_was_there(tmp_path, fitted):
+    """Really killed, while the temporary file is half written."""
+    path = tmp_path / "run.h5"
+    write(path, fitted)
+    before = path.read_bytes()
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        from spectra.store.runfile import read, writing
+        path = Path({str(path)!r})
+        fit = read(path)
+        with writing(path) as writer:
+            writer.add(fit.layers[0])
+            writer.file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+    write(path, fitted)
+    assert equal(read(path).layers[0], fitted.layers[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
+def test_a_full_disk_is_one_error_and_loses_nothing(tmp_path, fitted):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs here: {mounted.stderr.decode().strip()}")
+    try:
+        path = small / "run.h5"
+        write(path, fitted)
+        before = path.read_bytes()
+        (small / "filler").write_bytes(b"x" * (2 << 20))
+        with pytest.raises(StorageError) as caught:
+            write(path, fitted)
+        assert caught.value.code == "E_DISK_FULL"
+        assert caught.value.exit_code == 5
+        assert path.read_bytes() == before
+        with pytest.raises(StorageError), replacing(small / "x") as temporary:
+            temporary.write_bytes(b"x" * (4 << 20))
+        assert not (small / "x").exists()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_other_files_are_refused_in_words(tmp_path, fitted):
+    with pytest.raises(UsageError, match="there is no run file"):
+        read(tmp_path / "missing.h5")
+    (tmp_path / "text.h5").write_text("not HDF5")
+    with pytest.raises(UsageError, match="not a run file of schema"):
+        read(tmp_path / "text.h5")
+    write(tmp_path / "run.h5", fitted)
+    cut = (tmp_path / "run.h5").read_bytes()[:3000]
+    (tmp_path / "cut.h5").write_bytes(cut)
+    with pytest.raises(IntegrityError, match="not a readable HDF5"):
+        read(tmp_path / "cut.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(UsageError, match="not a run file of schema"):
+        read(tmp_path / "other.h5")
+
+
+def test_a_flipped_byte_in_a_matrix_is_noticed(tmp_path, fitted):
+    path = tmp_path / "run.h5"
+    write(path, fitted)
+    with h5py.File(path) as file:
+        inner = file["layers/000000/inner"]
+        offset = inner.id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="damaged"):
+        read(path).layers[0]
