@@ -89,7 +89,8 @@ class Task:
     @property
     def folder(self) -> str:
         """The name of the folder of its adapters."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.tag.lower()).strip("-")
+        words = self.tag.lower().replace("+", "p")
+        slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-")
         return f"{self.number:02d}-{slug}"
 
 

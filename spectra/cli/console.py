@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
@@ -33,6 +34,9 @@ __all__ = [
 
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 _stdout = Console(highlight=False, soft_wrap=True)
+
+_UNBOUNDED = 10_000
+"""Width of a table that goes to a file: nothing is cut there."""
 
 _LINE = 400
 """Longest line about a problem, so that logs and terminals keep it whole."""
@@ -67,18 +71,17 @@ def table(
     of its longest values goes, since layers differ at both ends.
     """
     cells = [[printable(cell, 1000) for cell in row] for row in rows]
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    others = sum(
-        max(map(len, column)) + 2
-        for column in list(zip(columns, *cells, strict=True))[1:]
-    )
-    room = console.width - others if console.is_terminal else 1000
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=_UNBOUNDED)
+    others = list(zip(columns, *cells, strict=True))[1:]
+    room = console.width - sum(max(map(len, c)) + 2 for c in others)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         shown.add_column(column, justify="left" if i < left else "right")
     for first, *rest in cells:
-        shown.add_row(printable(first, max(room, 12)), *rest)
-    console.print(shown, no_wrap=True, crop=False)
+        shown.add_row(printable(first, max(room, 20)), *rest)
+    console.print(shown, no_wrap=True)
 
 
 def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:
@@ -102,7 +105,7 @@ def observer(title: str) -> Iterator[Observer | None]:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[subject]}"),
         console=stderr,

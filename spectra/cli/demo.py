@@ -1,13 +1,15 @@
 """``spectra demo``: the whole chain on a population that ships with it."""
 
-from collections import Counter
 from importlib.resources import as_file, files
+from os.path import commonprefix
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 import typer
 
 from spectra.api.chain import run_study
+from spectra.api.overlap import OverlapReport
 from spectra.cli import console, options
 from spectra.cli.overlap import show
 from spectra.study.studyfile import Population, Report, Study
@@ -35,22 +37,47 @@ def command(
         console.document(done.report.document)
         return
     show(done.report)
-    console.say(_artefact(done.report.document["population"]))
+    console.say()
+    for line in _artefact(done.report):
+        console.say(line)
     page = next(path for path in done.files if path.suffix == ".html")
-    console.say(f"look at {page}")
+    console.say(f"\nlook at {page}")
 
 
-def _artefact(population: dict[str, Any]) -> str:
-    """Return the sentence about the members that share their start."""
-    groups = Counter(
-        model["init_group"]
-        for model in population["models"]
-        if model["init_group"] is not None
-    )
-    shared = sum(size for size in groups.values() if size > 1)
-    alone = sum(size for size in groups.values() if size == 1)
+def _artefact(report: OverlapReport) -> list[str]:
+    """Return what of the population is an artefact of a shared start."""
+    population = report.document["population"]
+    groups = population["initialisation"]["groups"]
+    together = max(groups, key=len)
+    alone = sum(len(group) == 1 for group in groups)
+    within, across, chance = _input_overlaps(report, set(together))
+    return [
+        f"Artefact: the {len(together)} adapters {commonprefix(together)}*"
+        " started from one random lora_A.",
+        f"  Their input sides overlap by {within:.2f}, all other pairs by"
+        f" {across:.3f} (chance {chance:.3f}):",
+        f"  the seed, not what was learned. The other {alone} started"
+        " independently.",
+    ]
+
+
+def _input_overlaps(
+    report: OverlapReport, together: set[str]
+) -> tuple[float, float, float]:
+    """Return mean overlaps of pairs in the group, of others, and by chance."""
+    within, across, chance = [], [], []
+    models = report.run.models
+    for layer in report.run.value.layers:
+        inside = np.array([models[i].id in together for i in layer.members])
+        q = layer.ranks
+        overlap = layer.input.overlap / np.minimum.outer(q, q)
+        first, second = np.triu_indices(len(inside), 1)
+        both = inside[first] & inside[second]
+        within.append(overlap[first, second][both].mean())
+        across.append(overlap[first, second][~both].mean())
+        chance.append(q.mean() / layer.shape[1])
     return (
-        f"{shared} of the {shared + alone} adapters started from one random"
-        f" lora_A: what those share is an artefact of that initialisation;"
-        f" the other {alone} started independently."
+        float(np.mean(within)),
+        float(np.mean(across)),
+        float(np.mean(chance)),
     )

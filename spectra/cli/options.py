@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -92,7 +92,7 @@ Base = Annotated[str | None, _fit("base", "--base", metavar="REF|zero")]
 Layers = Annotated[list[str], _fit("layers", "--layers", metavar="GLOB")]
 Rank = Annotated[int, _fit("rank", "--rank", min=1)]
 Device = Annotated[str, _fit("device", "--device")]
-Precision = Annotated[str, _fit("precision", "--precision")]
+Precision = Annotated[Literal["f32", "f64"], _fit("precision", "--precision")]
 Memory = Annotated[
     Any, _fit("memory", "--memory", metavar="BYTES", parser=parse_bytes)
 ]

@@ -1,6 +1,7 @@
 """``spectra overlap``: how shared, beside what chance would give."""
 
 import csv
+from os.path import commonprefix
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,12 +72,32 @@ def _groups(path: Path) -> dict[str, str]:
 
 def show(report: OverlapReport) -> None:
     """Print one line a layer and the verdict on the population."""
+    names = [layer["name"] for layer in report.layers]
+    shared = _common_prefix(names)
     console.table(
-        ("layer", "verdict", "n", "k", "EVR", "null", "e_lo", "r2.mean"),
-        [_row(layer) for layer in report.layers],
+        (f"layer {shared}*", "verdict", "n", "k", *_NUMBERS),
+        [
+            (name.removeprefix(shared), *_row(layer))
+            for name, layer in zip(names, report.layers, strict=True)
+        ],
         left=2,
     )
     console.say(report.verdict)
+
+
+_NUMBERS = ("EVR", "null", "e_lo", "r2.mean")
+
+
+def _common_prefix(names: list[str]) -> str:
+    """Return the dotted parts with which all names begin, the last excepted.
+
+    Examples
+    --------
+    >>> _common_prefix(["h.0.attn.q", "h.0.attn.v"])
+    'h.0.attn.'
+    """
+    start = commonprefix(names)
+    return start[: start.rfind(".") + 1] if len(names) > 1 else ""
 
 
 def _row(layer: dict[str, Any]) -> tuple[str, ...]:
@@ -86,7 +107,6 @@ def _row(layer: dict[str, Any]) -> tuple[str, ...]:
     k = str(effect["k"] or 1)
     null = axis["null"].get("strength", {}).get("evr", {}).get(k) or {}
     return (
-        layer["name"],
         layer["verdict"],
         str(layer["n_models"]),
         k if effect["k"] else "-",

@@ -170,5 +170,5 @@ def null_document(
         str(k): {**rows[k], "p_adjusted": p} if k in rows else None
         for k, p in zip(levels, adjusted, strict=True)
     }
-    few = f"the members leave {max(null.levels)} or some more directions"
-    return {"draws": len(null.drawn), **with_reason("evr", shown, few)}
+    short = "the members leave fewer directions"
+    return {"draws": len(null.drawn), **with_reason("evr", shown, short)}

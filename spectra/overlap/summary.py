@@ -13,8 +13,8 @@ __all__ = ["summary"]
 Document = Mapping[str, Any]
 
 _ARTEFACTS = {
-    "shared-initialisation": "a shared random start",
-    "shared-lineage": "descent from one another",
+    "shared-initialisation": "one random start",
+    "shared-lineage": "descent",
 }
 
 
@@ -37,25 +37,29 @@ def summary(population: Document, layers: Sequence[Document], /) -> str:
     return "; ".join(clause for clause in clauses if clause) + "."
 
 
-def _n(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _n(count: int, noun: str, several: str | None = None) -> str:
+    return f"{count} {noun if count == 1 else several or noun + 's'}"
 
 
 def _what_was_found(population: Document, layers: Sequence[Document]) -> str:
+    copies = population["n_models"] - population["n_unique"]
     who = (
-        f"{_n(population['n_unique'], 'distinct model')} in"
-        f" {_n(population['n_groups'], 'independent group')}"
+        f"{_n(population['n_unique'], 'model')}"
+        + (f" (and {_n(copies, 'exact copy', 'exact copies')})" * bool(copies))
+        + f" in {_n(population['n_groups'], 'independent group')}"
     )
     counts = counted([layer["verdict"] for layer in layers])
     if not counts:
         return f"{who}: no layer was analysed"
-    total = _n(len(layers), "layer")
-    parts = sorted(counts.items(), key=lambda item: -item[1])
-    if len(parts) == 1:
-        every = "its one layer" if len(layers) == 1 else f"all {total}"
-        return f"{who}: {every} {parts[0][0]}"
-    found = ", ".join(f"{count} {verdict}" for verdict, count in parts)
-    return f"{who}: of {total}, {found}"
+    if len(layers) == 1:
+        return f"{who}: the layer is {layers[0]['verdict']}"
+    found = [
+        f"{count} {'is' if count == 1 else 'are'} {verdict}"
+        for verdict, count in sorted(counts.items(), key=lambda row: -row[1])
+    ]
+    if len(found) == 1:
+        return f"{who}: all {found[0].replace(' are', ' layers are')}"
+    return f"{who}: of {len(layers)} layers, {', '.join(found)}"
 
 
 def _starts(population: Document) -> str:
@@ -67,7 +71,7 @@ def _starts(population: Document) -> str:
     if largest < 2:
         return ""
     return (
-        f"the largest initialisation group, members of one random start, holds"
+        f"the largest initialisation group, members of one random start, has"
         f" {largest} of {len(models)} models"
     )
 
@@ -87,13 +91,12 @@ def _descent(population: Document) -> str:
 def _artefacts(layers: Sequence[Document]) -> str:
     counts = counted([layer["verdict"] for layer in layers])
     found = [
-        f"{origin} in {_n(counts[verdict], 'layer')}"
+        f"what they have in common in {_n(counts[verdict], 'layer')} is an"
+        f" artefact of {origin}"
         for verdict, origin in _ARTEFACTS.items()
         if verdict in counts
     ]
-    if not found:
-        return ""
-    return f"what members have in common comes from {' and '.join(found)}"
+    return "; ".join(found)
 
 
 def _held_out(layers: Sequence[Document]) -> str:
@@ -107,11 +110,13 @@ def _held_out(layers: Sequence[Document]) -> str:
         return ""
     best, name = max(effects, key=lambda found: found[0]["effect"]["low"])
     k = str(best["effect"]["k"])
-    where = f" (most in {printable(name)})" if len(effects) > 1 else ""
+    several = len(effects) > 1
     return (
-        f"{_n(int(k), 'direction')} of the other groups carried"
-        f" {percent(best['captured'][k])} of a held-out deviation, random"
-        f" ones {percent(best['captured_random'][k])}{where}"
+        f"{'at best ' * several}{_n(int(k), 'direction')} of the other groups"
+        f" carried {percent(best['captured'][k])} of a held-out deviation,"
+        f" random ones {percent(best['captured_random'][k])}"
+        + f" (in {printable(name)})"
+        * several
     )
 
 
@@ -126,7 +131,7 @@ def _mean(layers: Sequence[Document]) -> str:
     middle = median(shares)
     where = f" (median of {len(shares)} layers)" if len(shares) > 1 else ""
     if middle <= 0:
-        return f"the mean of the others predicts no member{where}"
+        return f"the mean of the others predicts no better than zero{where}"
     return (
         f"the mean of the others explains {percent(middle)} of a member's"
         f" energy{where}"

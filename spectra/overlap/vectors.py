@@ -139,8 +139,8 @@ def deviations(layer: LayerFit, ids: Sequence[str], /) -> Deviations:
 
 def _spectrum(K: Matrix) -> Vector:
     # Ascending; the first is the zero that centring makes.
-    eigenvalues: Vector = np.linalg.eigvalsh(K)[:0:-1]
-    return np.maximum(0.0, eigenvalues)
+    eigenvalues: Vector = np.maximum(0.0, np.linalg.eigvalsh(K)[:0:-1])
+    return eigenvalues
 
 
 def _floor(

@@ -170,6 +170,11 @@ def _mean_share(found: Evidence) -> str:
         )
     if found.mean is None:
         return "the mean's share cannot be measured"
+    if found.mean.value <= 0:
+        return (
+            "the mean of the other groups predicts a member no better than"
+            f" zero does (r2 {found.mean.value:.3f})"
+        )
     return (
         f"the mean of the other groups explains {percent(found.mean.value)} of"
         f" a member's energy (at least {percent(found.mean.low)})"

@@ -63,8 +63,8 @@ def html(report: Report, fit: PopulationFit, /) -> str:
         script=Markup(script),  # noqa: S704  # files of this package
         style_hash=_csp_hash(style),
         script_hash=_csp_hash(script),
-        # In this text `<`, `>` and `&` are escapes.
-        drawn=Markup(script_json(explorer(report, fit))),  # noqa: S704  # see above
+        # Safe: in this text `<`, `>` and `&` are escapes.
+        drawn=Markup(script_json(explorer(report, fit))),  # noqa: S704
         headline=headline(report),
         models=model_rows(report),
         groupings=[

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from spectra.backend.device import open_device
 from spectra.backend.memory import Budget
 from spectra.core.catalog import Catalog, Quarantined
+from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
 from spectra.core.provenance import versions
 from spectra.core.settings import FitSettings, as_json
@@ -29,6 +30,9 @@ __all__ = ["fit_population", "how_of"]
 
 _NOT_PART_OF_THE_RESULT = ("memory", "workers")
 """Settings that change how long a fit takes, but not a bit of its result."""
+
+
+_PRECISIONS = {"f32": np.float32, "f64": np.float64}
 
 
 @dataclass(slots=True)
@@ -168,11 +172,30 @@ def _outcomes(
 
 
 def how_of(settings: FitSettings, /, *, workers: int) -> Pass:
-    """Return how each of `workers` computes its layers."""
+    """Return how each of `workers` computes its layers.
+
+    Parameters
+    ----------
+    settings
+        What was asked for.
+    workers
+        Who share the memory.
+
+    Raises
+    ------
+    UsageError
+        When there is no such device or precision.
+    """
+    if settings.precision not in _PRECISIONS:
+        raise UsageError(
+            "E_PRECISION",
+            f"there is no precision {settings.precision!r}",
+            advice="use f32 or f64",
+        )
     return Pass(
         rank=settings.rank,
         device=open_device(settings.device),
-        dtype=np.float32 if settings.precision == "f32" else np.float64,
+        dtype=_PRECISIONS[settings.precision],
         budget=Budget.of_process(settings.memory, workers=workers),
         save=settings.save_directions,
     )

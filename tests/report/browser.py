@@ -43,7 +43,7 @@ class Browser:
         reads, self._to = pipe_above(9)
         self._from, writes = pipe_above(9)
         command = [program, *FLAGS, f"--user-data-dir={profile}"]
-        self._process = subprocess.Popen(  # noqa: S603  # found on PATH
+        self._process = subprocess.Popen(
             [
                 sys.executable,
                 "-c",

@@ -3,7 +3,7 @@
 import json
 import struct
 
-__all__ = ["built", "entry", "file_of", "zeros_file"]
+__all__ = ["built", "entry", "file_of", "member", "zeros_file"]
 
 
 def built(header, data=b"", *, length=None):
@@ -42,4 +42,12 @@ def zeros_file(path, tensors, metadata=None):
     """Write `file_of`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(file_of(tensors, metadata))
+    return path
+
+
+def member(path, tensors=None, **config):
+    """Write a checkpoint of zeros, with one layer where none is named."""
+    tensors = tensors or {"w": ("F32", (3, 4))}
+    zeros_file(path / "model.safetensors", tensors)
+    (path / "config.json").write_text(json.dumps(config))
     return path

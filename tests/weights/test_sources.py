@@ -5,16 +5,10 @@ import pytest
 
 from spectra.core.errors import UsageError
 from spectra.weights.sources import expand, places
-from tests.weights.files import zeros_file
+from tests.weights.files import member, zeros_file
 
 W = {"w": ("F32", (3, 4))}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def member(path):
-    zeros_file(path / "model.safetensors", W)
-    (path / "config.json").write_text("{}")
-    return path
 
 
 def ids(source):

@@ -1,0 +1,136 @@
+"""Every member held out by itself, without a decomposition for each.
+
+Notes
+-----
+With K = V L V^T and y = sqrt(L) V[i], the other N - 1 members have the scatter
+L - rho y y^T around their own mean, rho = N / (N - 1), and member i lies at
+rho y from it. The eigenvalues mu of the others solve the secular equation
+1 = rho sum_l y_l^2 / (lambda_l - mu), one between any two neighbours of L, and
+the direction of mu holds 1 / sum_l (y_l / (lambda_l - mu))^2 of member i.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.overlap.vectors import Matrix, Vector
+
+__all__ = ["LeftOut", "leave_one_out"]
+
+_STEPS = 100
+_EPS = float(np.finfo(float).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Each member as the N - 1 others see it, one row a member.
+
+    Attributes
+    ----------
+    is_solved
+        False where the others have two equal eigenvalues, or a member lies
+        exactly across one direction: such rows mean nothing.
+    powers
+        What each of the others' leading directions holds.
+    total
+        What all N - 2 of them hold.
+    """
+
+    is_solved: NDArray[np.bool_]
+    powers: Matrix
+    total: Vector
+
+
+def leave_one_out(K: Matrix, count: int, /) -> LeftOut:
+    """Return what the others' first `count` directions hold of each member.
+
+    Parameters
+    ----------
+    K
+        Inner products of N deviations that span N - 1 directions.
+    count
+        At most N - 2.
+    """
+    n = len(K)
+    eigenvalues, V = np.linalg.eigh(K)
+    eigenvalues, V = eigenvalues[:0:-1], V[:, :0:-1]
+    rho = n / (n - 1)
+    squares = rho * V**2 * eigenvalues
+    powers, solved = np.zeros((n, count)), np.ones(n, bool)
+    for j in range(count):
+        powers[:, j], found = _power(eigenvalues, squares, j)
+        solved &= found
+    # The one direction of mu = 0 is what the others do not span.
+    outside = 1 / np.sum(V**2 / eigenvalues, axis=1)
+    total = rho**2 * np.sum(V**2 * eigenvalues, axis=1) - outside
+    return LeftOut(solved, rho * powers, np.maximum(0.0, total))
+
+
+def _power(
+    eigenvalues: Vector, squares: Matrix, j: int
+) -> tuple[Vector, NDArray[np.bool_]]:
+    """Return what direction j of the others holds, divided by rho.
+
+    `squares` are rho y^2. The root is sought as its distance from the nearer
+    of the two eigenvalues around it, so that no digits cancel.
+    """
+    upper, lower = eigenvalues[j], eigenvalues[j + 1]
+    half = (upper - lower) / 2
+    middle = 1 - np.sum(squares / (eigenvalues - lower - half), axis=1)
+    near_upper = middle > 0
+    pole = np.where(near_upper, j, j + 1)
+    # Signed so that the distance is positive: lambda_l - mu becomes
+    # sign * (apart_l + distance).
+    sign = np.where(near_upper, 1.0, -1.0)
+    apart = sign[:, None] * (eigenvalues - eigenvalues[pole][:, None])
+    distance, found = _roots(apart, sign[:, None] * squares, pole, half)
+    found &= half > len(eigenvalues) * _EPS * eigenvalues[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = squares / (apart + distance[:, None]) ** 2
+        return 1 / np.sum(shares, axis=1), found
+
+
+def _roots(
+    apart: Matrix, numerators: Matrix, pole: NDArray[np.int64], half: float
+) -> tuple[Vector, NDArray[np.bool_]]:
+    """Return the t in (0, half] with 1 = sum_l numerator_l / (apart_l + t).
+
+    Newton's method on t (1 - sum), which has no pole at zero, kept inside a
+    bracket that every step makes smaller.
+    """
+    rows, n = np.arange(len(pole)), len(pole)
+    # The pole's own term is t a / (0 + t) = a, whatever t.
+    own, others = numerators[rows, pole], numerators.copy()
+    others[rows, pole] = 0.0
+    low, high, t = np.zeros(n), np.full(n, half), np.full(n, half / 2)
+    moving = np.flatnonzero(own)
+    found = np.zeros(n, bool)
+    for _ in range(_STEPS):
+        if not len(moving):
+            break
+        now, its_own = t[moving], own[moving]
+        terms = others[moving] / (apart[moving] + now[:, None])
+        rest = 1 - np.sum(terms, axis=1)
+        slope = rest + now * np.sum(
+            terms / (apart[moving] + now[:, None]), axis=1
+        )
+        value = now * rest - its_own
+        beyond = value * np.sign(its_own) > 0
+        high[moving] = np.where(beyond, now, high[moving])
+        low[moving] = np.where(beyond, low[moving], now)
+        t[moving] = _next(now, value, slope, low[moving], high[moving])
+        done = np.abs(t[moving] - now) <= 4 * _EPS * now
+        found[moving[done]] = True
+        moving = moving[~done]
+    return t, found
+
+
+def _next(
+    now: Vector, value: Vector, slope: Vector, low: Vector, high: Vector
+) -> Vector:
+    """Return Newton's step where it stays in the bracket, else its middle."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step: Vector = now - value / slope
+    inside = (step > low) & (step < high)
+    return np.where(inside | (step == now), step, (low + high) / 2)

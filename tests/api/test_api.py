@@ -1,0 +1,149 @@
+"""The objects a Python user holds."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import spectra
+from spectra.core.errors import UsageError
+from tests.checkpoints import adapters
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    population, members = adapters(folder / "p", [4] * 7, {"q": (24, 16)})
+    catalog = spectra.scan(population)
+    run = spectra.fit(catalog, folder / "run.h5")
+    return catalog, run, spectra.overlap(run, draws=199), members
+
+
+def test_the_chain_of_the_readme(chain):
+    catalog, run, report, _ = chain
+    assert len(catalog) == 7
+    assert repr(catalog).startswith("Catalog(7 checkpoints")
+    assert repr(run) == "Run(7 checkpoints, 1 layers)"
+    assert repr(report) == "OverlapReport(1 not-shared)"
+    assert report.verdict == report.document["verdict"]["text"]
+    assert run.layers == ("q",)
+
+
+def test_functions_keep_working_after_their_first_use(chain):
+    """A folder of the package must not take the name of a function."""
+    _, run, _, _ = chain
+    assert spectra.overlap(run).document == spectra.overlap(run).document
+    assert callable(spectra.scan)
+    assert callable(spectra.fit)
+
+
+def test_a_loaded_run_is_the_run(chain):
+    _, run, report, _ = chain
+    again = spectra.load(run.path)
+    assert again.models == run.models
+    assert spectra.OverlapReport.stored(again).document == report.document
+
+
+def test_a_run_without_a_report_says_how_to_make_one(chain, tmp_path):
+    catalog, _, _, _ = chain
+    run = spectra.fit(catalog, tmp_path / "r.h5")
+    with pytest.raises(UsageError, match="spectra overlap"):
+        spectra.OverlapReport.stored(run)
+
+
+def test_a_run_may_stay_in_memory(chain):
+    catalog, run, report, _ = chain
+    memory = spectra.fit(catalog)
+    assert memory.path is None
+    assert spectra.overlap(memory).document["layers"] == report.layers
+
+
+def test_the_subspace_is_the_one_of_the_maps(chain):
+    _, run, _, members = chain
+    X = np.stack(
+        [(s * B @ A).reshape(-1) for A, B, s in (m["q"] for m in members.values())]
+    )
+    subspace = run.subspace("q", 3)
+    centred = X - X.mean(axis=0)
+    directions = centred.T @ subspace.coefficients
+    np.testing.assert_allclose(
+        directions.T @ directions, np.eye(3), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        centred @ directions, subspace.coordinates, atol=1e-7
+    )
+    assert repr(subspace) == "Subspace('q', k=3, members=7)"
+    assert run.subspace("q", 100).coefficients.shape == (7, 6)
+
+
+def test_a_layer_that_is_not_there(chain):
+    with pytest.raises(UsageError, match="has no layer 'z'"):
+        chain[1].layer("z")
+
+
+def test_tables(chain):
+    table = chain[2].to_dataframe()
+    assert len(table) == 1
+    assert table["verdict"].tolist() == ["not-shared"]
+    assert table["model_axis.evr.4"].iloc[0] > 0
+
+
+def test_json_and_html(chain):
+    _, _, report, _ = chain
+    assert json.loads(report.to_json()) == report.document
+    assert report.to_html().startswith("<!doctype html>")
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed without having been opened."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_notebooks_show_a_table_of_each(chain):
+    catalog, run, report, _ = chain
+    for value, word in ((catalog, "low-rank-"), (run, "24 x 16"), (report, "q")):
+        parser = Balanced()
+        parser.feed(value._repr_html_())
+        assert parser.open == []
+        assert word in parser.text
+
+
+def test_saving_writes_the_files_asked_for(chain, tmp_path):
+    files = chain[2].save(tmp_path / "r", formats=["json", "md"])
+    assert [path.name for path in files] == ["report.json", "report.md"]
+
+
+def test_importing_loads_nothing_heavy():
+    code = (
+        "import sys, spectra; print([m for m in ('numpy', 'scipy', 'torch',"
+        " 'rich', 'h5py', 'huggingface_hub') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_core_runs_without_torch():
+    """As after a plain install: the import of torch fails."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import spectra.cli, spectra.api.overlap, spectra.api.run"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,129 @@
+"""The exported subspace against NumPy's, and against the checkpoints."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+import spectra
+from spectra.core.errors import IntegrityError, UsageError
+from spectra.study.basis import write_basis
+from tests.checkpoints import adapters, dense, write_dense
+from tests.seam import sine
+
+SHAPES = {"a.weight": (9, 14), "b.weight": (14, 9)}
+
+
+def leading(maps, k):
+    """Return the mean and the first k directions of the centred maps."""
+    X = np.stack([x.reshape(-1) for x in maps])
+    return X.mean(axis=0), np.linalg.svd(X - X.mean(axis=0))[2][:k].T
+
+
+def assert_basis(tensors, name, maps, k):
+    mean, directions = leading(maps, k)
+    np.testing.assert_allclose(
+        tensors[f"{name}.mean"], mean.reshape(maps[0].shape), atol=1e-5
+    )
+    basis = tensors[f"{name}.basis"].reshape(k, -1).astype("f8")
+    np.testing.assert_allclose(basis @ basis.T, np.eye(k), atol=1e-5)
+    assert sine(directions, basis.T) < 1e-4
+
+
+@pytest.mark.parametrize("base", [None, "zero", "base"])
+def test_full_weights(tmp_path, base):
+    folder, members, start = dense(tmp_path, 6, SHAPES, spread=0.3)
+    reference = str(tmp_path / "base") if base == "base" else base
+    run = spectra.fit(spectra.scan(folder), base=reference)
+    found = write_basis(run.value, tmp_path / "b.st", k=3, axis="model")
+    tensors = load_file(found.path)
+    assert found.layers == ("a", "b")
+    assert found.nbytes == found.path.stat().st_size
+    for name in ("a", "b"):
+        key = f"{name}.weight"
+        origin = start[key] if base == "base" else 0.0
+        maps = [tensor[key] - origin for tensor in members.values()]
+        assert_basis(tensors, name, maps, 3)
+        scree = run.subspace(name, 3).eigenvalues
+        X = np.stack([x.reshape(-1) for x in maps])
+        s = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
+        np.testing.assert_allclose(scree, s[:3] ** 2, rtol=1e-6)
+
+
+def test_adapters(tmp_path):
+    folder, members = adapters(tmp_path / "a", [4, 2, 4, 4], {"q": (12, 10)})
+    run = spectra.fit(spectra.scan(folder))
+    write_basis(run.value, tmp_path / "b.st", k=2, axis="model")
+    maps = [
+        s * B @ A for A, B, s in (layers["q"] for layers in members.values())
+    ]
+    assert_basis(load_file(tmp_path / "b.st"), "q", maps, 2)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("axis", ["output", "input"])
+def test_sides(tmp_path, axis, saved):
+    folder, members, _ = dense(tmp_path, 4, SHAPES)
+    run = spectra.fit(
+        spectra.scan(folder), precision="f64", save_directions=saved
+    )
+    write_basis(run.value, tmp_path / "b.st", k=3, axis=axis)
+    basis = load_file(tmp_path / "b.st")["a.basis"]
+    maps = [tensors["a.weight"] for tensors in members.values()]
+    C = sum(x @ x.T if axis == "output" else x.T @ x for x in maps)
+    assert basis.shape == (len(C), 3)
+    assert sine(np.linalg.eigh(C)[1][:, ::-1][:, :3], basis) < 1e-5
+
+
+def test_transposed_members_are_combined_the_right_way_round(tmp_path):
+    rng = np.random.default_rng(0)
+    maps = [rng.standard_normal((36, 12)) for _ in range(3)]
+    for i, W in enumerate(maps):
+        write_dense(
+            tmp_path / "p" / f"m{i}",
+            {"h.0.attn.c_attn.weight": W.T},
+            config={"model_type": "gpt2"},
+        )
+    run = spectra.fit(spectra.scan(tmp_path / "p"))
+    write_basis(run.value, tmp_path / "b.st", k=2, axis="model")
+    tensors = load_file(tmp_path / "b.st")
+    stored = [W.astype("f4").astype("f8") for W in maps]
+    assert_basis(tensors, run.layers[0], stored, 2)
+
+
+def test_members_and_settings_are_in_the_file(tmp_path):
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    run = spectra.fit(spectra.scan(folder))
+    write_basis(
+        run.value, tmp_path / "b.st", k=2, axis="model", layers=("b",)
+    )
+    with safe_open(tmp_path / "b.st", "np") as file:
+        metadata = file.metadata()
+        assert list(file.keys()) == ["b.basis", "b.mean"]
+    members = json.loads(metadata["members"])
+    assert [m["id"] for m in members] == ["m00", "m01", "m02"]
+    assert json.loads(metadata["layers"]) == {"b": [0, 1, 2]}
+
+
+def test_other_bytes_than_those_fitted_are_refused(tmp_path):
+    folder, members, _ = dense(tmp_path, 3, SHAPES)
+    run = spectra.fit(spectra.scan(folder))
+    path = folder / "m01" / "model.safetensors"
+    path.unlink()
+    (folder / "m01" / "config.json").unlink()
+    (folder / "m01").rmdir()
+    write_dense(folder / "m01", {"a.weight": np.ones((9, 14))})
+    with pytest.raises(IntegrityError, match="not the checkpoint"):
+        write_basis(run.value, tmp_path / "b.st", k=2, axis="model")
+    assert not (tmp_path / "b.st").exists()
+
+
+def test_no_matching_layer_is_a_usage_error(tmp_path):
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    run = spectra.fit(spectra.scan(folder))
+    with pytest.raises(UsageError, match="no two share a layer"):
+        write_basis(
+            run.value, tmp_path / "b.st", k=2, axis="model", layers=("z",)
+        )
