@@ -88,17 +88,15 @@ def dense(folder: Path, n, shapes, *, seed=0, dtype="F32", spread=None):
     )
 
 
-def factors(rng, out, rank, into, *, share=0.0, common=None):
+def factors(rng, out, rank, into):
     """Return (A, B) as a trained adapter has them."""
     A = rng.uniform(-1, 1, (rank, into)) / np.sqrt(into)
     B = rng.standard_normal((out, rank)) * 0.01
-    if common is not None:
-        A, B = A + share * common[0], B + share * common[1]
     return A, B
 
 
 def adapters(folder: Path, ranks, shapes, *, seed=0, dtype="F32"):
-    """Write one adapter a rank and return (A, B, scale) by layer, as stored."""
+    """Write one adapter a rank; return (A, B, scale) by layer, as stored."""
     rng = np.random.default_rng(seed)
     members = {}
     for i, rank in enumerate(ranks):

@@ -1,6 +1,7 @@
 """What the commands have in common at the terminal."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ __all__ = [
     "observer",
     "problem",
     "quarantined",
+    "reader_may_leave",
     "say",
     "stderr",
     "table",
@@ -47,14 +49,26 @@ def problem(code: str, what: str) -> None:
     print(printable(f"spectra: {code}: {what}", _LINE), file=sys.stderr)
 
 
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """End quietly when whoever read stdout (head, less) has gone."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python flushes stdout once more when it ends: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
 def say(text: str = "") -> None:
     """Print a line of plain text on stdout."""
-    print(text)
+    with reader_may_leave():
+        print(text)
 
 
 def document(value: Any) -> None:
     """Print one JSON document on stdout."""
-    print(json.dumps(value, sort_keys=True, allow_nan=False, indent=1))
+    say(json.dumps(value, sort_keys=True, allow_nan=False, indent=1))
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -81,7 +95,8 @@ def table(
         shown.add_column(column, justify="left" if i < left else "right")
     for first, *rest in cells:
         shown.add_row(printable(first, max(room, 20)), *rest)
-    console.print(shown, no_wrap=True)
+    with reader_may_leave():
+        console.print(shown, no_wrap=True)
 
 
 def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:

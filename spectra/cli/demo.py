@@ -1,7 +1,6 @@
 """``spectra demo``: the whole chain on a population that ships with it."""
 
 from importlib.resources import as_file, files
-from os.path import commonprefix
 from pathlib import Path
 from typing import Annotated
 
@@ -37,28 +36,25 @@ def command(
         console.document(done.report.document)
         return
     show(done.report)
-    console.say()
-    for line in _artefact(done.report):
-        console.say(line)
+    console.say(f"\n{_artefact(done.report)}")
     page = next(path for path in done.files if path.suffix == ".html")
     console.say(f"\nlook at {page}")
 
 
-def _artefact(report: OverlapReport) -> list[str]:
+def _artefact(report: OverlapReport) -> str:
     """Return what of the population is an artefact of a shared start."""
     population = report.document["population"]
     groups = population["initialisation"]["groups"]
     together = max(groups, key=len)
     alone = sum(len(group) == 1 for group in groups)
     within, across, chance = _input_overlaps(report, set(together))
-    return [
-        f"Artefact: the {len(together)} adapters {commonprefix(together)}*"
-        " started from one random lora_A.",
-        f"  Their input sides overlap by {within:.2f}, all other pairs by"
-        f" {across:.3f} (chance {chance:.3f}):",
-        f"  the seed, not what was learned. The other {alone} started"
-        " independently.",
-    ]
+    return (
+        f"Artefact: {len(together)} adapters, {together[0]} to"
+        f" {together[-1]}, started from one random lora_A. Their input sides"
+        f" overlap by {within:.2f}, all other pairs by {across:.3f} (chance"
+        f" {chance:.3f}): that is the seed, not what was learned. The other"
+        f" {alone} started independently."
+    )
 
 
 def _input_overlaps(

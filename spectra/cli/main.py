@@ -2,14 +2,15 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 from rich.traceback import Traceback
 
 from spectra.cli.basis import command as basis
-from spectra.cli.console import problem, stderr
+from spectra.cli.console import problem, reader_may_leave, stderr
 from spectra.cli.demo import command as demo
 from spectra.cli.doctor import command as doctor
 from spectra.cli.fit import command as fit
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "scan": scan,
     "plan": plan,
     "fit": fit,
@@ -67,6 +68,17 @@ def _options(
     context.obj = debug
 
 
+@runtime_checkable
+class _Mistyped(Protocol):
+    """What typer raises for options it cannot read; it exports no class."""
+
+    def show(self) -> None:
+        """Print the usage line and what was wrong, on stderr."""
+
+
+_USAGE = 2
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
@@ -74,23 +86,30 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line; every error becomes one line and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    code = _run()
+    with reader_may_leave():
+        sys.stdout.flush()
+    raise SystemExit(code)
+
+
+def _run() -> int:
+    """Return the exit code of the command that was typed."""
     try:
-        app()
+        return app(standalone_mode=False) or 0
     except SpectraError as error:
         problem(error.code, str(error))
         _trace()
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         problem("E_INTERRUPTED", "stopped; nothing half-written was left")
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone: nothing is wrong.
-        sys.stderr.close()
-        raise SystemExit(0) from None
+        return 130
     except Exception as error:  # noqa: BLE001 - the last resort says so
+        if isinstance(error, _Mistyped):
+            error.show()
+            return _USAGE
         problem("E_BUG", f"{type(error).__name__}: {error}; see --debug")
         _trace()
-        raise SystemExit(1) from None
+        return 1
 
 
 def _trace() -> None:

@@ -1,7 +1,7 @@
 """``spectra overlap``: how shared, beside what chance would give."""
 
 import csv
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,8 +96,9 @@ def _common_prefix(names: list[str]) -> str:
     >>> _common_prefix(["h.0.attn.q", "h.0.attn.v"])
     'h.0.attn.'
     """
-    start = commonprefix(names)
-    return start[: start.rfind(".") + 1] if len(names) > 1 else ""
+    parts = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = takewhile(lambda part: len(set(part)) == 1, parts)
+    return "".join(f"{part[0]}." for part in shared) if names[1:] else ""
 
 
 def _row(layer: dict[str, Any]) -> tuple[str, ...]:

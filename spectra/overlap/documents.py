@@ -32,15 +32,16 @@ def spectrum_document(axis: Deviations, levels: Levels, /) -> Document:
     above = axis.eigenvalues > axis.floor
     eigenvalues = np.where(above, axis.eigenvalues, np.nan)
     few = _FEW if axis.n < 3 else flat
+    small = f"{few}; members below the floor are left out"
     shares = {
         "evr": (measures.evr(axis, levels), flat),
         "expected_isotropic": (
             measures.expected_isotropic(axis.n, levels), short,
         ),
         "expected_norms": (measures.expected_norms(axis, levels), few),
-        "unit_norm_evr": (
-            measures.unit_norm_evr(axis, levels),
-            f"{few}; members below the floor are left out",
+        "unit_norm_evr": (measures.unit_norm_evr(axis, levels), small),
+        "expected_unit_norm": (
+            measures.expected_unit_norm(axis, levels), small,
         ),
     }  # fmt: skip
     document: Document = {

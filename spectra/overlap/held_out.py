@@ -10,9 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.overlap.leave_one_out import leave_one_out
 from spectra.overlap.vectors import Matrix, Vector, centred
 
 __all__ = ["HeldOut", "hold_out"]
+
+_MANY = 64
+"""From so many members one secular equation is faster than N folds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +79,15 @@ def hold_out(
     floor
         Directions of the training span with less are noise.
     """
-    groups = list(dict.fromkeys(labels))
-    if len(groups) < 2:
-        return None
     membership = np.array(labels)
+    outs = [membership == group for group in dict.fromkeys(labels)]
+    if len(outs) < 2:
+        return None
+    alone = _alone(K, outs, levels, floor)
     rows = []
-    for group in groups:
-        out = membership == group
-        deviation, powers = _fold(K, out, floor)
-        rows.append(
-            np.concatenate(
-                ([energies[out].sum(), deviation], _by_level(powers, levels))
-            )
-        )
+    for out in outs:
+        seen = alone.get(int(np.argmax(out))) or _seen(K, out, floor)
+        rows.append([energies[out].sum(), *_by_level(seen, levels)])
     table = np.array(rows)
     captured, secondary, random = np.split(table[:, 2:], 3, axis=1)
     return HeldOut(
@@ -95,12 +95,28 @@ def hold_out(
     )
 
 
-def _fold(
-    K: Matrix, out: NDArray[np.bool_], floor: float
-) -> tuple[float, Vector]:
-    """Return the deviation of those out and what each direction holds."""
-    training = K[np.ix_(~out, ~out)]
-    cross = K[np.ix_(out, ~out)]
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A group as the others see it.
+
+    Attributes
+    ----------
+    deviation
+        Sum of its squared distances from the others' mean.
+    sums
+        What no, one, two, ... of the others' directions hold of it.
+    total
+        What all `rank` of them hold.
+    """
+
+    deviation: float
+    sums: Vector
+    total: float
+    rank: int
+
+
+def _seen(K: Matrix, out: NDArray[np.bool_], floor: float) -> _Seen:
+    training, cross = K[np.ix_(~out, ~out)], K[np.ix_(out, ~out)]
     means, mean = training.mean(axis=0), training.mean()
     to_mean = cross.mean(axis=1)
     deviation = np.diagonal(K)[out] - 2 * to_mean + mean
@@ -110,16 +126,46 @@ def _fold(
     eigenvalues, vectors = eigenvalues[:0:-1], vectors[:, :0:-1]
     kept = eigenvalues > floor
     scores = cross @ vectors[:, kept] / np.sqrt(eigenvalues[kept])
-    return float(deviation.sum()), np.sum(scores**2, axis=0)
+    sums = _running(np.sum(scores**2, axis=0))
+    return _Seen(float(deviation.sum()), sums, float(sums[-1]), len(sums) - 1)
 
 
-def _by_level(powers: Vector, levels: Sequence[int]) -> list[float]:
-    rank = len(powers)
-    sums = np.concatenate(([0.0], np.cumsum(powers)))
-    nan = float("nan")
+def _running(powers: Vector) -> Vector:
+    return np.concatenate(([0.0], np.cumsum(powers)))
+
+
+def _alone(
+    K: Matrix,
+    outs: Sequence[NDArray[np.bool_]],
+    levels: Sequence[int],
+    floor: float,
+) -> dict[int, _Seen]:
+    """Return the members that are a group alone, where one solution does.
+
+    It needs every direction above the floor: then so are the others'.
+    """
+    n = len(K)
+    single = [int(np.argmax(out)) for out in outs if out.sum() == 1]
+    if n < _MANY or not single or np.linalg.eigvalsh(K)[1] <= floor:
+        return {}
+    found = leave_one_out(K, min(n - 2, 2 * max(levels)))
+    # From the others' mean a member lies N / (N - 1) as far as from all's.
+    deviations = np.diagonal(K) * (n / (n - 1)) ** 2
+    return {
+        i: _Seen(
+            float(deviations[i]), _running(found.powers[i]),
+            float(found.total[i]), n - 2,
+        )
+        for i in single
+        if found.is_solved[i]
+    }  # fmt: skip
+
+
+def _by_level(seen: _Seen, levels: Sequence[int]) -> list[float]:
+    nan, rank, sums = float("nan"), seen.rank, seen.sums
     captured = [sums[k] if k <= rank else nan for k in levels]
     secondary = [
         sums[2 * k] - sums[k] if 2 * k <= rank else nan for k in levels
     ]
-    random = [sums[-1] * k / rank if k <= rank else nan for k in levels]
-    return captured + secondary + random
+    random = [seen.total * k / rank if k <= rank else nan for k in levels]
+    return [seen.deviation, *captured, *secondary, *random]

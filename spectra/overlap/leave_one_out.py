@@ -55,9 +55,12 @@ def leave_one_out(K: Matrix, count: int, /) -> LeftOut:
     n = len(K)
     eigenvalues, V = np.linalg.eigh(K)
     eigenvalues, V = eigenvalues[:0:-1], V[:, :0:-1]
+    powers, solved = np.zeros((n, count)), np.ones(n, bool)
+    gaps = eigenvalues[:count] - eigenvalues[1 : count + 1]
+    if gaps.min(initial=np.inf) <= n * _EPS * eigenvalues[0]:
+        return LeftOut(np.zeros(n, bool), powers, np.zeros(n))
     rho = n / (n - 1)
     squares = rho * V**2 * eigenvalues
-    powers, solved = np.zeros((n, count)), np.ones(n, bool)
     for j in range(count):
         powers[:, j], found = _power(eigenvalues, squares, j)
         solved &= found
@@ -85,7 +88,6 @@ def _power(
     sign = np.where(near_upper, 1.0, -1.0)
     apart = sign[:, None] * (eigenvalues - eigenvalues[pole][:, None])
     distance, found = _roots(apart, sign[:, None] * squares, pole, half)
-    found &= half > len(eigenvalues) * _EPS * eigenvalues[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = squares / (apart + distance[:, None]) ** 2
         return 1 / np.sum(shares, axis=1), found
@@ -110,12 +112,11 @@ def _roots(
         if not len(moving):
             break
         now, its_own = t[moving], own[moving]
-        terms = others[moving] / (apart[moving] + now[:, None])
+        gaps = apart[moving] + now[:, None]
+        terms = others[moving] / gaps
         rest = 1 - np.sum(terms, axis=1)
-        slope = rest + now * np.sum(
-            terms / (apart[moving] + now[:, None]), axis=1
-        )
         value = now * rest - its_own
+        slope = rest + now * np.sum(terms / gaps, axis=1)
         beyond = value * np.sign(its_own) > 0
         high[moving] = np.where(beyond, now, high[moving])
         low[moving] = np.where(beyond, low[moving], now)

@@ -15,6 +15,7 @@ __all__ = [
     "evr",
     "expected_isotropic",
     "expected_norms",
+    "expected_unit_norm",
     "explained",
     "participation_ratio",
     "unit_norm_evr",
@@ -78,15 +79,34 @@ def expected_norms(axis: Deviations, levels: Levels, /) -> Vector:
 
 
 def unit_norm_evr(axis: Deviations, levels: Levels, /) -> Vector:
-    """Return the EVR of members scaled to one norm.
+    """Return the EVR of deviations scaled to one norm.
 
     Members whose squared norm is below the floor are left out.
+
+    Notes
+    -----
+    A deviation is a member's own part less the mean, and the mean outweighs
+    the own part of a small member: hold it against `expected_unit_norm`, not
+    against k / (N - 1).
     """
+    return _unit_norm(axis.K, axis, levels)
+
+
+def expected_unit_norm(axis: Deviations, levels: Levels, /) -> Vector:
+    """Return `unit_norm_evr` for orthogonal directions of the same norms."""
+    if axis.squared_norms is None:
+        return np.full(len(levels), np.nan)
+    return _unit_norm(centred(np.diag(axis.squared_norms)), axis, levels)
+
+
+def _unit_norm(
+    K: NDArray[np.float64], axis: Deviations, levels: Levels
+) -> Vector:
     if axis.squared_norms is None:
         return np.full(len(levels), np.nan)
     kept = axis.squared_norms > axis.floor
     if np.count_nonzero(kept) < 3:
         return np.full(len(levels), np.nan)
     lengths = np.sqrt(axis.squared_norms[kept])
-    scaled = axis.K[np.ix_(kept, kept)] / np.outer(lengths, lengths)
+    scaled = K[np.ix_(kept, kept)] / np.outer(lengths, lengths)
     return _explained_of(centred(scaled), levels)

@@ -121,9 +121,11 @@ class NullDraws:
         """Return z of the layer and of each draw at level k."""
         column = self.levels.index(k)
         drawn = self.drawn[:, column]
-        spread = max(float(drawn.std(ddof=1)), _TIE)
-        excess = self.observed[column] - drawn.mean()
-        return float(excess / spread), (drawn - drawn.mean()) / spread
+        centre, spread = drawn.mean(), float(drawn.std(ddof=1))
+        if spread < _TIE:
+            return 0.0, np.zeros_like(drawn)
+        excess = self.observed[column] - centre
+        return float(excess / spread), (drawn - centre) / spread
 
 
 def draw_null(

@@ -158,7 +158,7 @@ def _noise(X: Array) -> float:
     """
     larger = max(X.shape)
     eps = float(array_namespace(X).finfo(X.dtype).eps)
-    return max(larger * eps, float(np.sqrt(larger * np.finfo(float).eps)))
+    return float(max(larger * eps, np.sqrt(larger * np.finfo(float).eps)))
 
 
 def dense_products(reader: DenseReader, how: Pass, /) -> Products:

@@ -41,7 +41,7 @@ def low_rank_memory(
     shape: tuple[int, int], ranks: Sequence[int], dtype: Any, /
 ) -> int:
     """Return the bytes that `low_rank_products` takes at its peak."""
-    n, r, width = len(ranks), max(ranks), np.dtype(dtype).itemsize
+    n, r, width = len(ranks), max(ranks), int(np.dtype(dtype).itemsize)
     side = sum(shape)
     smaller = sum(min(n * r, d) ** 2 for d in shape)
     return n * r * (3 * side + shape[1]) * width + 32 * smaller + 64 * n * n

@@ -48,17 +48,19 @@ def combined(
     """
     n, _ = subspace.coefficients.shape
     weights = np.column_stack([np.full(n, 1 / n), subspace.coefficients])
-    if all(isinstance(source, LowRankSource) for source in sources):
-        return _from_factors(weights, sources, subspace.shape, tensors)
+    factors = tuple(s for s in sources if isinstance(s, LowRankSource))
+    if factors:
+        return _from_factors(weights, factors, subspace.shape, tensors)
+    whole = tuple(s for s in sources if isinstance(s, DenseSource))
     reader = DenseReader(
-        subspace.shape, tuple(sources), base, np.float64, False, tensors
+        subspace.shape, whole, base, np.float64, False, tensors
     )
     return _from_whole(weights, reader)
 
 
 def _from_factors(
     weights: Any,
-    sources: Sequence[Any],
+    sources: Sequence[LowRankSource],
     shape: tuple[int, int],
     tensors: TensorReader,
 ) -> Iterator[tuple[int, Any]]:

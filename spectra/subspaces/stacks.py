@@ -84,7 +84,7 @@ def _host32(values: Array) -> NDArray[np.float32]:
 def mean_projector(F: Array, /) -> Float:
     """Return the leading eigenvalues of (1/N) sum F_i^T F_i, F (N, K, d)."""
     values = to_host(stack_spectrum(_rows(F), JOINT)) / F.shape[0]
-    return np.clip(values, 0.0, None)
+    return np.asarray(np.clip(values, 0.0, None))
 
 
 def factored_products(stack: Stack, k: int, /) -> tuple[Float, Float, Float]:

@@ -55,7 +55,7 @@ def test_a_run_without_a_report_says_how_to_make_one(chain, tmp_path):
 
 
 def test_a_run_may_stay_in_memory(chain):
-    catalog, run, report, _ = chain
+    catalog, _, report, _ = chain
     memory = spectra.fit(catalog)
     assert memory.path is None
     assert spectra.overlap(memory).document["layers"] == report.layers
@@ -63,15 +63,12 @@ def test_a_run_may_stay_in_memory(chain):
 
 def test_the_subspace_is_the_one_of_the_maps(chain):
     _, run, _, members = chain
-    X = np.stack(
-        [(s * B @ A).reshape(-1) for A, B, s in (m["q"] for m in members.values())]
-    )
+    factors = [layers["q"] for layers in members.values()]
+    X = np.stack([(s * B @ A).reshape(-1) for A, B, s in factors])
     subspace = run.subspace("q", 3)
     centred = X - X.mean(axis=0)
     directions = centred.T @ subspace.coefficients
-    np.testing.assert_allclose(
-        directions.T @ directions, np.eye(3), atol=1e-6
-    )
+    np.testing.assert_allclose(directions.T @ directions, np.eye(3), atol=1e-6)
     np.testing.assert_allclose(
         centred @ directions, subspace.coordinates, atol=1e-7
     )
@@ -116,7 +113,8 @@ class Balanced(HTMLParser):
 
 def test_notebooks_show_a_table_of_each(chain):
     catalog, run, report, _ = chain
-    for value, word in ((catalog, "low-rank-"), (run, "24 x 16"), (report, "q")):
+    shown = {"low-rank-": catalog, "24 x 16": run, "not-shared": report}
+    for word, value in shown.items():
         parser = Balanced()
         parser.feed(value._repr_html_())
         assert parser.open == []

@@ -171,7 +171,8 @@ def test_bad_input_is_one_line_and_starts_nothing(
 
 @pytest.mark.parametrize(
     "words",
-    [["fit", "x"], ["fit"], ["nothing"], ["fit", "x", "-o", "r", "--rank", "0"],
+    [["fit", "x"], ["fit"], ["nothing"],
+     ["fit", "x", "-o", "r", "--rank", "0"],
      ["overlap", "r.h5", "--draws", "3"], ["plan", "x", "--memory", "lots"],
      ["fit", "x", "-o", "r.h5", "--precision", "f16"]],
 )  # fmt: skip
@@ -207,14 +208,16 @@ def test_an_output_that_cannot_be_made_is_exit_code_5(population, tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_error(population):
-    done = subprocess.run(
-        f"{sys.executable} -m spectra scan {population} --json | head -c 1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spectra", "scan", str(population), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert done.stderr == ""
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+    assert stderr == b""
 
 
 @pytest.mark.parametrize(

@@ -56,36 +56,21 @@ def naive_fit(
 
 
 def naive_layer(name, models, base, rank, resolution, architecture):
-    ids = list(models)
-    stored = [(i, models[ids[i]][name]) for i in range(len(ids))
-              if name in models[ids[i]]]  # fmt: skip
-    members, duplicates, kept = [], [], []
-    for i, value in stored:
-        twins = [
-            j for j, other in kept if fingerprint(other) == fingerprint(value)
-        ]
-        if twins:
-            duplicates.append((i, twins[0]))
-        else:
-            kept.append((i, value))
-            members.append(i)
+    holders = [
+        (i, maps[name])
+        for i, maps in enumerate(models.values())
+        if name in maps
+    ]
+    kept, duplicates = distinct(holders)
     if len(kept) < 2:
         return None
-    low_rank = isinstance(kept[0][1], tuple)
-    maps = [explicit(value) for _, value in kept]
-    if base is not None and name in base:
-        maps = [x - explicit(base[name]) for x in maps]
-        kind = "difference"
-    else:
-        kind = "low-rank" if low_rank else "dense"
-    n = len(maps)
+    values = [value for _, value in kept]
+    low_rank = isinstance(values[0], tuple)
+    maps, kind = differences(values, base and base.get(name), low_rank)
     reference = np.zeros_like(maps[0]) if low_rank else maps[0]
-    inner, h = np.zeros((n, n)), np.zeros(n)
-    for i in range(n):
-        h[i] = np.sum((maps[i] - reference) * reference)
-        for j in range(n):
-            inner[i, j] = np.sum((maps[i] - reference) * (maps[j] - reference))
+    inner, h = products([x - reference for x in maps], reference)
     bases = [leading(x, rank) for x in maps]
+    n = len(maps)
     singular_values = np.zeros((n, min(rank, *maps[0].shape)))
     for i, (_, s, _) in enumerate(bases):
         singular_values[i, : len(s)] = s
@@ -94,19 +79,50 @@ def naive_layer(name, models, base, rank, resolution, architecture):
         architecture=architecture,
         shape=maps[0].shape,
         kind=kind,
-        members=tuple(members),
+        members=tuple(i for i, _ in kept),
         duplicates=tuple(duplicates),
         inner=inner,
         h=h,
         reference_energy=float(np.sum(reference * reference)),
-        rounding=np.array([rounding(value) for _, value in kept]),
+        rounding=np.array([rounding(value) for value in values]),
         resolution=n * 2.2e-16 if resolution is None else resolution,
         singular_values=singular_values,
         ranks=np.array([len(s) for _, s, _ in bases]),
         output=side([x @ x.T for x in maps], [U for U, _, _ in bases]),
         input=side([x.T @ x for x in maps], [V for _, _, V in bases]),
-        initial=starts([value for _, value in kept]) if low_rank else None,
+        initial=starts(values) if low_rank else None,
     )
+
+
+def distinct(holders):
+    """Return the first of each set of equal maps, and (copy, first) pairs."""
+    kept, duplicates = [], []
+    for i, value in holders:
+        twins = [
+            j for j, other in kept if fingerprint(other) == fingerprint(value)
+        ]
+        if twins:
+            duplicates.append((i, twins[0]))
+        else:
+            kept.append((i, value))
+    return kept, duplicates
+
+
+def differences(values, base, low_rank):
+    maps = [explicit(value) for value in values]
+    if base is None:
+        return maps, "low-rank" if low_rank else "dense"
+    return [x - explicit(base) for x in maps], "difference"
+
+
+def products(maps, reference):
+    n = len(maps)
+    inner, h = np.zeros((n, n)), np.zeros(n)
+    for i in range(n):
+        h[i] = np.sum(maps[i] * reference)
+        for j in range(n):
+            inner[i, j] = np.sum(maps[i] * maps[j])
+    return inner, h
 
 
 def explicit(value):
@@ -183,7 +199,7 @@ def ulp(values):
 
 
 def checkpoints(folder: Path):
-    """Return ``{id: {layer: matrix}}`` of the matrices below a folder."""
+    """Return ``{id: {layer: matrix}}`` of the matrices in a folder."""
     return {
         file.parent.name: {
             name.removesuffix(".weight"): value
@@ -195,7 +211,7 @@ def checkpoints(folder: Path):
 
 
 def adapters(folder: Path):
-    """Return ``{id: {layer: (A, B, scale)}}`` of the adapters below a folder."""
+    """Return ``{id: {layer: (A, B, scale)}}`` of the adapters in a folder."""
     models = {}
     for file in sorted(folder.glob("*/adapter_model.safetensors")):
         config = json.loads((file.parent / "adapter_config.json").read_text())

@@ -16,7 +16,7 @@ from spectra.core.catalog import Quarantined
 from spectra.core.errors import IntegrityError, StorageError, UsageError
 from spectra.store.atomic import replacing
 from spectra.store.runfile import add_report, read, read_report, writing
-from tests.checkpoints import adapters, dense
+from tests.checkpoints import adapters
 
 HOSTILE = "a/../b\x00\x1b[31m\ud800 <script>é"
 
@@ -89,9 +89,14 @@ def test_a_broken_write_leaves_what_was_there(tmp_path, fitted):
     path = tmp_path / "run.h5"
     write(path, fitted)
     before = path.read_bytes()
-    with pytest.raises(ZeroDivisionError), writing(path) as writer:
-        writer.add(fitted.layers[0])
-        raise ZeroDivisionError
+
+    def fail():
+        with writing(path) as writer:
+            writer.add(fitted.layers[0])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["run.h5"]
 

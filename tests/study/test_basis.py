@@ -96,9 +96,7 @@ def test_transposed_members_are_combined_the_right_way_round(tmp_path):
 def test_members_and_settings_are_in_the_file(tmp_path):
     folder, _, _ = dense(tmp_path, 3, SHAPES)
     run = spectra.fit(spectra.scan(folder))
-    write_basis(
-        run.value, tmp_path / "b.st", k=2, axis="model", layers=("b",)
-    )
+    write_basis(run.value, tmp_path / "b.st", k=2, axis="model", layers=("b",))
     with safe_open(tmp_path / "b.st", "np") as file:
         metadata = file.metadata()
         assert list(file.keys()) == ["b.basis", "b.mean"]
@@ -108,7 +106,7 @@ def test_members_and_settings_are_in_the_file(tmp_path):
 
 
 def test_other_bytes_than_those_fitted_are_refused(tmp_path):
-    folder, members, _ = dense(tmp_path, 3, SHAPES)
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
     run = spectra.fit(spectra.scan(folder))
     path = folder / "m01" / "model.safetensors"
     path.unlink()

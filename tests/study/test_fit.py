@@ -5,18 +5,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import spectra
-from spectra.backend.device import Device
 from spectra.core.errors import BudgetError, UsageError
-from spectra.core.settings import FitSettings
 from spectra.study import fit as study_fit
-from spectra.study.fit import fit_population
-from spectra.study.plan import plan
 from tests.checkpoints import (
     adapters,
     dense,
@@ -134,8 +129,10 @@ def test_stored_orientation_does_not_matter(tmp_path):
     rng = np.random.default_rng(3)
     for i in range(3):
         W = rng.standard_normal((12, 36))
-        names = "h.0.attn.c_attn.weight", "h.0.mlp.c_fc.weight"
-        maps = dict(zip(names, (W.T, rng.standard_normal((48, 12)).T)))
+        maps = {
+            "h.0.attn.c_attn.weight": W.T,
+            "h.0.mlp.c_fc.weight": rng.standard_normal((48, 12)).T,
+        }
         config = {"model_type": "gpt2"}
         write_dense(tmp_path / "in" / f"m{i}", maps, config=config)
         turned = {name: value.T for name, value in maps.items()}
@@ -280,7 +277,7 @@ def peak_of(folder, out, memory, workers):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_peak_memory_stays_below_what_was_given(tmp_path, workers):
-    """A population five times larger than --memory, in a process of its own."""
+    """A population five times larger than --memory, fitted in a process."""
     memory, n = 320 * 2**20, 32
     shapes = {f"small{i}": (96, 512) for i in range(240)}
     shapes |= {"large0": (768, 1024), "large1": (1024, 768)}

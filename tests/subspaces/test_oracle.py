@@ -57,8 +57,14 @@ def assert_members(layer, maps, rank, precision):
         assert (layer.singular_values[i, q[i] :] == 0).all()
         assert q[i] == min(rank, np.sum(s > 1e-9 * s[0]))
     for side, bases in (
-        (layer.output, [U[:, :k] for (U, _, _), k in zip(svds, q)]),
-        (layer.input, [Vh[:k].T for (_, _, Vh), k in zip(svds, q)]),
+        (
+            layer.output,
+            [U[:, :k] for (U, _, _), k in zip(svds, q, strict=True)],
+        ),
+        (
+            layer.input,
+            [Vh[:k].T for (_, _, Vh), k in zip(svds, q, strict=True)],
+        ),
     ):
         expected = [
             [np.linalg.norm(P.T @ Q) ** 2 for Q in bases] for P in bases

@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import kstest, ortho_group
+
+from spectra.overlap.nulls import (
+    NULLS,
+    NullDraws,
+    adjusted_p,
+    draw_null,
+    generator,
+    unrelated,
+)
+from spectra.overlap.vectors import centred, deviations
+from tests.overlap.planted import fit_of, planted, strong
+from tests.reference.naive import naive_fit
+
+STRENGTH = NULLS[0]
+IDS = [f"m{i:03d}" for i in range(40)]
+
+
+def axis_of(maps):
+    return deviations(fit_of(maps).layers[0], IDS)
+
+
+def evr(gram, k):
+    eigenvalues = np.linalg.eigvalsh(centred(gram))[::-1]
+    return eigenvalues[:k].sum() / eigenvalues.sum()
+
+
+def moments(cosines):
+    """Mean, mean square and mean triple product of off-diagonal entries."""
+    n = cosines.shape[1]
+    i, j = np.triu_indices(n, 1)
+    off = cosines[:, i, j]
+    triple = [
+        cosines[:, a, b] * cosines[:, b, c] * cosines[:, c, a]
+        for a in range(n)
+        for b in range(a)
+        for c in range(b)
+    ]
+    return off.mean(), np.mean(off**2), np.mean(triple)
+
+
+def test_draws_have_the_moments_of_haar_rotated_updates():
+    rng = np.random.default_rng(0)
+    lengths, draws = np.array([1.0, 2.0, 0.5, 1.5, 1.0]), 4000
+    # Spectra as unlike as can be: one direction, two, all alike.
+    spectra = np.array(
+        [[1, 0, 0], [3, 1, 0], [1, 1, 1], [5, 2, 1], [1, 0.1, 0]], float
+    )
+    spectra *= (lengths / np.linalg.norm(spectra, axis=1))[:, None]
+    left = ortho_group.rvs(3, size=5 * draws, random_state=rng)
+    right = ortho_group.rvs(4, size=5 * draws, random_state=rng)[:, :3]
+    maps = (left * np.tile(spectra, (draws, 1))[:, None, :]) @ right
+    X = maps.reshape(draws, 5, 12)
+    haar = X @ X.transpose(0, 2, 1)
+    drawn = STRENGTH.grams(lengths, 12, draws, rng)
+    scale = np.outer(lengths, lengths)
+    found, expected = moments(drawn / scale), moments(haar / scale)
+    assert_allclose(found[0], expected[0], atol=0.006)
+    assert_allclose(found[1:], expected[1:], rtol=0.1)
+    assert_allclose(found[1:], [1 / 12, 1 / 144], rtol=0.1)
+    for k in (1, 2):
+        a = np.array([evr(G, k) for G in drawn])
+        b = np.array([evr(G, k) for G in haar])
+        assert_allclose(a.mean(), b.mean(), atol=0.01)
+
+
+@pytest.mark.parametrize(("n", "size"), [(5, 40), (9, 4), (6, 6), (4, 1)])
+def test_cosines_are_those_of_explicit_random_directions(n, size):
+    rng = np.random.default_rng(1)
+    draws = 3000
+    X = rng.standard_normal((draws, n, size))
+    X /= np.linalg.norm(X, axis=2, keepdims=True)
+    explicit = X @ X.transpose(0, 2, 1)
+    found = unrelated(n, size, draws, rng)
+    assert_allclose(np.diagonal(found, axis1=1, axis2=2), 1.0)
+    assert (np.linalg.matrix_rank(found) == min(n, size)).all()
+    assert np.linalg.eigvalsh(found).min() > -1e-12
+    # The last pair is where a wrong number of degrees of freedom shows.
+    for i, j in ((1, 0), (n - 1, n - 2)):
+        assert_allclose(
+            np.quantile(found[:, i, j], [0.1, 0.5, 0.9]),
+            np.quantile(explicit[:, i, j], [0.1, 0.5, 0.9]),
+            atol=0.05 if size > 1 else 2.1,
+        )
+    tops = [np.linalg.eigvalsh(G)[:, -1] for G in (found, explicit)]
+    assert_allclose(tops[0].mean(), tops[1].mean(), rtol=0.01)
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (3, 4)])
+def test_p_is_uniform_where_nothing_is_shared(shape):
+    """More members than entries included, where entries alone would fail."""
+    rng = np.random.default_rng(7)
+    lengths = np.exp(0.3 * rng.standard_normal(16))[:, None, None]
+    found = [
+        draw_null(
+            STRENGTH,
+            axis_of(lengths * strong(rng, 16, shape)),
+            (1, 4),
+            draws=199,
+            rng=generator(trial, "calibration"),
+        ).p
+        for trial in range(120)
+    ]
+    for column in np.array(found).T:
+        assert kstest(column, "uniform").pvalue > 0.01
+
+
+def test_shared_directions_are_found():
+    rng = np.random.default_rng(0)
+    axis = axis_of(planted(rng, 0.2, n=20, shape=(16, 16)))
+    null = draw_null(STRENGTH, axis, (1, 4), draws=199, rng=rng)
+    assert_allclose(null.p, 1 / 200)
+    assert null.standardised(4)[0] > 5
+
+
+def test_every_null_draws_as_many_as_asked_in_batches(monkeypatch):
+    axis = axis_of(strong(np.random.default_rng(0), 6, (4, 4)))
+    monkeypatch.setattr("spectra.overlap.nulls._BATCH_BYTES", 8 * 36 * 50)
+    for null in NULLS:
+        found = draw_null(null, axis, (1, 4, 16), draws=199, rng=generator(0))
+        assert found.drawn.shape == (199, 2)
+        assert found.levels == (1, 4)
+        assert (np.diff(found.drawn, axis=1) >= 0).all()
+
+
+def test_no_null_for_two_members_nor_for_members_that_do_not_differ():
+    rng = np.random.default_rng(0)
+    pair = axis_of(strong(rng, 2, (4, 4)))
+    assert draw_null(STRENGTH, pair, (1,), draws=9, rng=rng) is None
+    # One entry of a member is off by one unit in the last place.
+    models = {}
+    for i in range(3):
+        models[IDS[i]] = {"l": np.ones((8, 8))}
+        models[IDS[i]]["l"][i, i] += 2.3e-16
+    fit = naive_fit(models)
+    equal = deviations(fit.layers[0], IDS)
+    assert equal.energy > 0
+    assert draw_null(STRENGTH, equal, (1,), draws=9, rng=rng) is None
+
+
+def test_p_counts_draws_at_least_as_high():
+    drawn = np.array([[0.1], [0.2], [0.3], [0.4]])
+    for observed, expected in ((0.5, 1), (0.4, 2), (0.25, 3), (0.0, 5)):
+        null = NullDraws((1,), np.array([observed]), drawn)
+        assert_allclose(null.p, expected / 5)
+
+
+def test_shares_that_are_one_on_both_sides_are_no_finding():
+    drawn = 1.0 - 1e-16 * np.arange(9.0)[:, None]
+    null = NullDraws((4,), np.array([1.0]), drawn)
+    assert null.p == 1.0
+    assert adjusted_p([null], 4) == [1.0]
+
+
+def test_adjusted_p_is_westfall_and_young_by_the_book():
+    rng = np.random.default_rng(3)
+    layers = [
+        NullDraws(
+            (1, 4), shift + scale * rng.random(2), scale * rng.random((99, 2))
+        )
+        for shift, scale in ((0.2, 0.1), (0.0, 1.0), (0.3, 0.5))
+    ]
+    short = NullDraws((1,), np.array([0.9]), rng.random((99, 1)))
+    found = adjusted_p([layers[0], None, layers[1], short, layers[2]], 4)
+    assert np.isnan(found[1])
+    assert np.isnan(found[3])
+    z, drawn_z = [], []
+    for layer in layers:
+        column = layer.drawn[:, 1]
+        z.append((layer.observed[1] - column.mean()) / column.std(ddof=1))
+        drawn_z.append((column - column.mean()) / column.std(ddof=1))
+    for place, score in zip((0, 2, 4), z, strict=True):
+        higher = sum(
+            max(scores[b] for scores in drawn_z) >= score for b in range(99)
+        )
+        assert_allclose(found[place], (1 + higher) / 100)
+
+
+def test_more_layers_never_make_p_smaller():
+    rng = np.random.default_rng(3)
+    layers = [
+        NullDraws((1,), 0.9 + 0.2 * rng.random(1), rng.random((199, 1)))
+        for _ in range(12)
+    ]
+    alone = [adjusted_p([layer], 1)[0] for layer in layers]
+    together = adjusted_p(layers, 1)
+    assert (np.array(together) >= alone).all()
+    assert max(together) > max(alone)
+
+
+def test_each_seed_and_purpose_has_its_own_stream():
+    names = [(0, "a", "b"), (0, "ab"), (1, "a", "b"), (0, "b", "a"), (0,)]
+    drawn = {tuple(generator(*name).random(2)) for name in names}
+    assert len(drawn) == len(names)
+    again = generator(0, "a", "b").random(2)
+    assert tuple(again) in drawn
