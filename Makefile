@@ -24,6 +24,7 @@ help:
 	@echo "make test-all  the tests, with the slow ones"
 	@echo "make check     lint format types imports doctests spelling (each a target)"
 	@echo "make bench     the benchmarks"
+	@echo "make analyses  the reports of analyses/, anew"
 	@echo "make clean     take away what the above have made"
 
 demo: .venv/.core
@@ -59,6 +60,13 @@ spelling: .venv/.lint
 bench: .venv/.test
 	$(if $(BENCHMARKS),,@echo "There are no benchmarks yet.")
 	$(foreach script,$(BENCHMARKS),$(BIN)/python $(script) &&) true
+
+analyses: .venv/.core
+	$(BIN)/spectra run analyses/minilm_lora/study.toml
+	$(BIN)/spectra run spectra/demo_population/independent \
+		-o analyses/minilm_lora/out/independent
+	$(BIN)/spectra run spectra/demo_population/same-seed \
+		-o analyses/minilm_lora/out/same-seed
 
 # Needs uv. CUDA's wheels come with torch where its index says so; their
 # versions are torch's own affair, as is the variant (+cpu).

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 __all__ = ["Hub", "Repository", "Request"]
 
 CONDITIONS = {"filter", "limit", "cursor"}
-RANGE = re.compile(r"bytes=(?P<first>\d*)-(?P<last>\d*)")
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Hub(ThreadingHTTPServer):
         self.server_close()
 
     def answer(self, target: str, asked: str, /) -> Answer:
-        """Return the answer to a request that asks for a range, or for ""."""
+        """Return the answer to a request with that Range header, or ""."""
         url = urlsplit(target)
         if url.path == "/api/models":
             return self.models(parse_qs(url.query))
@@ -91,9 +91,9 @@ class Hub(ThreadingHTTPServer):
                 parts = found.groupdict("main")
                 repository = self.repositories.get(parts["id"])
                 if repository is None:
-                    return missing("RepoNotFound")
+                    return Answer(404)
                 if parts["revision"] not in {"main", repository.sha}:
-                    return missing("RevisionNotFound")
+                    return Answer(404)
                 return respond(repository, parts.get("file", ""), asked)
         return Answer(404)
 
@@ -101,7 +101,7 @@ class Hub(ThreadingHTTPServer):
         """Return a page of the models with all the tags, and the next one."""
         if query.keys() - CONDITIONS:
             # To pass over a condition would be to find too much.
-            return Answer(400, b"this hub knows only " + repr(CONDITIONS).encode())
+            return Answer(400)
         found = [
             {"id": each.id, "tags": each.tags, "private": False}
             for each in self.repositories.values()
@@ -121,17 +121,22 @@ class Handler(BaseHTTPRequestHandler):
     server: Hub
     timeout = 10
 
+    def do_HEAD(self) -> None:
+        self.send(with_body=False)
+
     def do_GET(self) -> None:
-        answer = self.server.answer(self.path, self.headers.get("Range", ""))
+        self.send(with_body=True)
+
+    def send(self, *, with_body: bool) -> None:
+        asked = self.headers.get("Range", "")
+        answer = self.server.answer(self.path, asked)
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        if self.command == "GET":
+        if with_body:
             self.wfile.write(answer.body)
-
-    do_HEAD = do_GET
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         url = urlsplit(self.path)
@@ -140,17 +145,12 @@ class Handler(BaseHTTPRequestHandler):
             Request(self.command, unquote(url.path), query, int(code))
         )
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any, **__: Any) -> None:
         """Print nothing: the log is kept in `Hub.requests`."""
 
 
 def digest(body: bytes, /) -> str:
     return hashlib.sha256(body).hexdigest()
-
-
-def missing(code: str, /) -> Answer:
-    """Return a 404 with the word that the client tells its errors by."""
-    return Answer(404, headers={"X-Error-Code": code})
 
 
 def info(repository: Repository, *_: str) -> Answer:
@@ -179,28 +179,24 @@ def resolve(repository: Repository, name: str, asked: str, /) -> Answer:
     """Return a file, or the one range of its bytes that is asked for."""
     body = repository.files.get(name)
     if body is None:
-        return missing("EntryNotFound")
+        return Answer(404)
     headers = {"ETag": f'"{digest(body)}"', "X-Repo-Commit": repository.sha}
     limits = RANGE.fullmatch(asked)
     if limits is None:
         return Answer(200, body, headers)
-    start, stop = interval(**limits.groupdict(), size=len(body))
+    first, last = limits.groups()
+    start = int(first) if first else max(len(body) - int(last), 0)
+    stop = min(int(last) + 1, len(body)) if first and last else len(body)
     if start >= stop:
         return Answer(416, headers={"Content-Range": f"bytes */{len(body)}"})
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
     return Answer(206, body[start:stop], headers)
 
 
-def interval(*, first: str, last: str, size: int) -> tuple[int, int]:
-    """Return where a range begins and ends; one without a first is a tail."""
-    if not first:
-        return max(size - int(last or 0), 0), size
-    return int(first), min(int(last) + 1, size) if last else size
-
-
-_ID = r"(?P<id>[^/]+/[^/]+)"
+ID = r"(?P<id>[^/]+/[^/]+)"
+REVISION = r"(?P<revision>[^/]+)"
 ROUTES = (
-    (re.compile(rf"/api/models/{_ID}(/revision/(?P<revision>[^/]+))?"), info),
-    (re.compile(rf"/api/models/{_ID}/tree/(?P<revision>[^/]+)"), tree),
-    (re.compile(rf"/{_ID}/resolve/(?P<revision>[^/]+)/(?P<file>.+)"), resolve),
+    (re.compile(rf"/api/models/{ID}(/revision/{REVISION})?"), info),
+    (re.compile(rf"/api/models/{ID}/tree/{REVISION}"), tree),
+    (re.compile(rf"/{ID}/resolve/{REVISION}/(?P<file>.+)"), resolve),
 )
