@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 __all__ = ["Hub", "Repository", "Request"]
 
 CONDITIONS = {"filter", "limit", "cursor"}
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE = re.compile(r"bytes=(?=-?\d)(\d*)-(\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,9 @@ class Repository:
         """The commit: 40 hexadecimal digits that change with any file."""
         content = {name: digest(body) for name, body in self.files.items()}
         return digest(json.dumps([self.id, content]).encode())[:40]
+
+    def has(self, revision: str, /) -> bool:
+        return revision in {"main", self.sha}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,8 @@ class Hub(ThreadingHTTPServer):
             if found := pattern.fullmatch(unquote(url.path)):
                 parts = found.groupdict("main")
                 repository = self.repositories.get(parts["id"])
-                if repository is None:
-                    return Answer(404)
-                if parts["revision"] not in {"main", repository.sha}:
-                    return Answer(404)
-                return respond(repository, parts.get("file", ""), asked)
+                if repository and repository.has(parts["revision"]):
+                    return respond(repository, parts.get("file", ""), asked)
         return Answer(404)
 
     def models(self, query: dict[str, list[str]], /) -> Answer:
@@ -122,28 +122,23 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 10
 
     def do_HEAD(self) -> None:
-        self.send(with_body=False)
+        self.do_GET()
 
     def do_GET(self) -> None:
-        self.send(with_body=True)
-
-    def send(self, *, with_body: bool) -> None:
         asked = self.headers.get("Range", "")
         answer = self.server.answer(self.path, asked)
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        self.server.requests.append(
+            Request(self.command, unquote(url.path), query, answer.status)
+        )
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        if with_body:
+        if self.command == "GET":
             self.wfile.write(answer.body)
-
-    def log_request(self, code: Any = "-", size: Any = "-") -> None:
-        url = urlsplit(self.path)
-        query = parse_qs(url.query)
-        self.server.requests.append(
-            Request(self.command, unquote(url.path), query, int(code))
-        )
 
     def log_message(self, *_: Any, **__: Any) -> None:
         """Print nothing: the log is kept in `Hub.requests`."""

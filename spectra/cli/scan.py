@@ -1,5 +1,6 @@
 """``spectra scan``: which checkpoints there are, from their headers."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -52,5 +53,11 @@ def _show(catalog: Catalog, out: Path | None) -> None:
     copies = [m for m in catalog.value.models if m.duplicate_of]
     for model in copies:
         console.say(f"{model.id} has the same bytes as {model.duplicate_of}")
+    reasons = Counter(
+        skipped.reason for m in catalog.value.models for skipped in m.skipped
+    )
+    if reasons:
+        counts = ", ".join(f"{n} {r}" for r, n in sorted(reasons.items()))
+        console.say(f"tensors that are no layers: {counts}")
     if out is not None:
         console.say(f"wrote {out}; next: spectra fit {out} -o run.h5")

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from spectra.overlap.held_out import HeldOut
 
-__all__ = ["LEVELS", "Effect", "eligible", "largest_effect", "resamples"]
+__all__ = [
+    "LEVELS",
+    "Effect",
+    "eligible",
+    "interval",
+    "largest_effect",
+    "resamples",
+]
 
 LEVELS = (1, 4, 16)
 """The k that are always reported and alone can carry a verdict."""

@@ -83,8 +83,8 @@ def _descent(population: Document) -> str:
     if not several:
         return ""
     return (
-        f"{sum(several)} of {len(models)} models descend from one another, in"
-        f" {_n(len(several), 'lineage group')}"
+        f"{sum(several)} of {len(models)} models are alike as descendants are,"
+        f" in {_n(len(several), 'lineage group')}"
     )
 
 

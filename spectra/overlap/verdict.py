@@ -59,13 +59,14 @@ def _lineage(found: Evidence, settings: OverlapSettings) -> str | None:
     ):
         return None
     rest = (
-        f"only {found.n_groups} groups are independent"
+        f"too few groups are independent ({found.n_groups}; members known to"
+        " be unrelated can be told so with --groups)"
         if few
         else f"nothing is shared across groups ({_measured(found)})"
     )
     return (
-        f"{found.n_related} of {found.n_members} members descend from one"
-        f" another, and {rest}"
+        f"{found.n_related} of {found.n_members} members are alike as those"
+        f" are that descend from one another, and {rest}"
     )
 
 

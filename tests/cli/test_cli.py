@@ -74,6 +74,14 @@ def test_the_whole_chain(population, tmp_path):
         assert len(list(csv.DictReader(file))) == 6
 
 
+def test_scan_says_what_it_leaves_out(tmp_path):
+    for i in range(2):
+        tensors = {"w": np.eye(4) + i, "b": np.ones(4), "v": np.ones(3)}
+        write_dense(tmp_path / f"m{i}", tensors)
+    done = spectra("scan", tmp_path)
+    assert "tensors that are no layers: 4 SKIP_NOT_MATRIX" in done.stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command):
     done = spectra(command, "--help")

@@ -137,9 +137,14 @@ def test_only_layers_of_both_count():
 def test_members_without_a_common_layer_are_not_compared():
     a, b, c, d = strong(np.random.default_rng(0), 4)
     fit = naive_fit(
-        {"m0": {"x": a}, "m1": {"x": a + b}, "m2": {"y": a}, "m3": {"y": a - c},
-         "m4": {"alone": d}}
-    )  # fmt: skip
+        {
+            "m0": {"x": a},
+            "m1": {"x": a + b},
+            "m2": {"y": a},
+            "m3": {"y": a - c},
+            "m4": {"alone": d},
+        }
+    )
     relations = related(fit)
     assert np.isnan(relations.weights[0, 2])
     assert relations.has_layer.tolist() == [True] * 4 + [False]
@@ -205,9 +210,14 @@ def test_a_threshold_off_the_grid_is_counted_too():
 def test_copies_are_spoken_for_by_the_member_that_was_kept():
     a, b, c = strong(np.random.default_rng(0), 3)
     fit = naive_fit(
-        {"m0": {"x": a, "y": b}, "m1": {"x": a, "y": c}, "m2": {"x": a, "y": b},
-         "m3": {"x": 0 * a, "y": 0 * b}, "m4": {"x": 0 * a, "y": 0 * b}}
-    )  # fmt: skip
+        {
+            "m0": {"x": a, "y": b},
+            "m1": {"x": a, "y": c},
+            "m2": {"x": a, "y": b},
+            "m3": {"x": 0 * a, "y": 0 * b},
+            "m4": {"x": 0 * a, "y": 0 * b},
+        }
+    )
     assert rows_of(fit.layers[0]) == {0: 0, 3: 1, 1: 0, 2: 0, 4: 1}
     relations = related(fit)
     # m1 is a copy in one layer only; m2 and m4 are copies everywhere.
@@ -258,7 +268,7 @@ def test_given_groups_replace_lineage_and_bind_copies():
     groups = {"m0": "p", "m1": "p", "m2": "q", "other": "r"}
     found = given(groups, ["m0", "m1", "m2"], related(fit))
     assert found.labels == (0, 0, 0)
-    with pytest.raises(UsageError, match="1 of 3 members.*m1") as raised:
+    with pytest.raises(UsageError, match=r"1 of 3 members.*m1") as raised:
         given({"m0": "p", "m2": "q"}, ["m0", "m1", "m2"], related(fit))
     assert raised.value.code == "E_GROUPS"
 

@@ -51,18 +51,23 @@ def test_no_byte_beyond_the_ends(source, start):
     assert code_of(read_bytes, source, start, 4) == "ST_TRUNCATED_DATA"
 
 
-def test_short_reads_are_taken_up_again(path, monkeypatch):
+@pytest.fixture
+def stingy(monkeypatch):
+    """Let the system return seven bytes at most."""
     whole = os.preadv
 
-    def stingy(descriptor, buffers, offset, *flags):
+    def preadv(descriptor, buffers, offset, *flags):
         return whole(descriptor, [buffers[0][:7]], offset, *flags)
 
-    monkeypatch.setattr(os, "preadv", stingy)
+    monkeypatch.setattr(os, "preadv", preadv)
+
+
+def test_short_reads_are_taken_up_again(path, stingy):
     with FileSource(path) as source:
         assert read_bytes(source, 5, 1000) == CONTENT[5:1005]
 
 
-def test_buffers_of_any_item_size_are_filled(path):
+def test_buffers_of_any_item_size_are_filled(path, stingy):
     buffer = memoryview(bytearray(64)).cast("d")
     with FileSource(path) as source:
         source.read_into(3, buffer)
