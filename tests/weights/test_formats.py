@@ -95,6 +95,15 @@ def test_numbered_shards_without_an_index(tmp_path):
     assert fault.code == "SHARD_MISSING"
 
 
+def test_a21_numbered_shards_that_hold_one_tensor_twice(tmp_path):
+    for n in (1, 2):
+        name = f"model-{n:05}-of-00002.safetensors"
+        zeros_file(tmp_path / name, W | {f"w{n}": ("F32", (3, 4))})
+    raw = read(tmp_path)
+    assert [ref.name for ref in raw.tensors] == ["w", "w1"]
+    assert [fault.code for fault in raw.faults] == ["INDEX_MISMATCH"]
+
+
 @pytest.mark.parametrize(
     "shard",
     [
