@@ -10,9 +10,9 @@ from spectra.api.run import Run
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.report import measure
 from spectra.report import write
 from spectra.report.page import html, summary_html
+from spectra.statistics.report import measure
 from spectra.store.runfile import add_report, read_report
 
 __all__ = ["OverlapReport", "overlap"]

@@ -120,6 +120,6 @@ def test_scale_and_order_change_no_verdict(measured, populations, name):
     turned = spectra.overlap(run).document
     forward = measured(name)
     assert verdicts(turned) == verdicts(forward)
-    assert turned["population"]["n_groups"] == (
-        forward["population"]["n_groups"]
+    assert (
+        turned["population"]["n_groups"] == (forward["population"]["n_groups"])
     )

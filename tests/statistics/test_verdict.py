@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.effect import Effect
-from spectra.overlap.evidence import Evidence
-from spectra.overlap.model_axis import Mean
-from spectra.overlap.verdict import RULES, counted, judge, percent
+from spectra.statistics.effect import Effect
+from spectra.statistics.evidence import Evidence
+from spectra.statistics.model_axis import Mean
+from spectra.statistics.verdict import RULES, counted, judge, percent
 
 SETTINGS = OverlapSettings()
 

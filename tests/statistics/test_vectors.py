@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from spectra.overlap.vectors import centred, deviation_norms, deviations
-from tests.overlap.planted import fit_of, strong
+from spectra.statistics.vectors import centred, deviation_norms, deviations
 from tests.reference.naive import naive_fit, ulp
+from tests.statistics.planted import fit_of, strong
 
 
 @given(st.integers(2, 9), st.integers(0, 99))

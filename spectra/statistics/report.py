@@ -8,24 +8,24 @@ from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
 from spectra.core.provenance import VERSION
 from spectra.core.settings import OverlapSettings, as_json
-from spectra.overlap.documents import (
+from spectra.statistics.documents import (
     held_out_document,
     null_document,
     spectrum_document,
 )
-from spectra.overlap.evidence import Evidence, evidence
-from spectra.overlap.groups import start_thresholds
-from spectra.overlap.model_axis import Findings, levels_of, study
-from spectra.overlap.nulls import NULLS, adjusted_p
-from spectra.overlap.population import (
+from spectra.statistics.evidence import Evidence, evidence
+from spectra.statistics.groups import start_thresholds
+from spectra.statistics.model_axis import Findings, levels_of, study
+from spectra.statistics.nulls import NULLS, adjusted_p
+from spectra.statistics.population import (
     Groupings,
     groupings_of,
     population_document,
 )
-from spectra.overlap.relations import relate
-from spectra.overlap.sides import side_document
-from spectra.overlap.summary import summary
-from spectra.overlap.verdict import counted, judge
+from spectra.statistics.relations import relate
+from spectra.statistics.sides import side_document
+from spectra.statistics.summary import summary
+from spectra.statistics.verdict import counted, judge
 from spectra.subspaces.result import LayerFit, PopulationFit
 
 __all__ = ["SCHEMA", "measure"]

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from spectra.core.text import printable
-from spectra.overlap.verdict import counted, percent
+from spectra.statistics.verdict import counted, percent
 
 __all__ = ["summary"]
 

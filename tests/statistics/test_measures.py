@@ -3,9 +3,9 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.decomposition import PCA
 
-from spectra.overlap import measures
-from spectra.overlap.vectors import deviations
-from tests.overlap.planted import fit_of, planted, strong
+from spectra.statistics import measures
+from spectra.statistics.vectors import deviations
+from tests.statistics.planted import fit_of, planted, strong
 
 LEVELS = (1, 2, 4, 16)
 IDS = [f"m{i:03d}" for i in range(40)]

@@ -10,16 +10,16 @@ from numpy.testing import assert_allclose
 
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.groups import (
+from spectra.statistics.groups import (
     effective_number,
     given,
     initialisation,
     lineage,
     start_thresholds,
 )
-from spectra.overlap.relations import relate, rows_of
-from tests.overlap.planted import fit_of, strong
+from spectra.statistics.relations import relate, rows_of
 from tests.reference.naive import naive_fit
+from tests.statistics.planted import fit_of, strong
 
 SETTINGS = OverlapSettings()
 

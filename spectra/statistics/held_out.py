@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.overlap.leave_one_out import leave_one_out
-from spectra.overlap.vectors import Matrix, Vector, centred
+from spectra.statistics.leave_one_out import leave_one_out
+from spectra.statistics.vectors import Matrix, Vector, centred
 
 __all__ = ["HeldOut", "hold_out"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.overlap.vectors import Matrix, Vector
+from spectra.statistics.vectors import Matrix, Vector
 
 __all__ = ["LeftOut", "leave_one_out"]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.overlap.vectors import Deviations, centred
+from spectra.statistics.vectors import Deviations, centred
 
 __all__ = [
     "evr",

@@ -5,9 +5,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.report import measure
-from tests.overlap.planted import fit_of, planted, strong
+from spectra.statistics.report import measure
 from tests.reference.naive import naive_fit
+from tests.statistics.planted import fit_of, planted, strong
 
 SETTINGS = OverlapSettings()
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from spectra.overlap import held_out
-from spectra.overlap.effect import (
+from spectra.statistics import held_out
+from spectra.statistics.effect import (
     eligible,
     interval,
     largest_effect,
     resamples,
 )
-from spectra.overlap.held_out import HeldOut, hold_out
-from spectra.overlap.leave_one_out import leave_one_out
-from spectra.overlap.vectors import centred
+from spectra.statistics.held_out import HeldOut, hold_out
+from spectra.statistics.leave_one_out import leave_one_out
+from spectra.statistics.vectors import centred
 
 LEVELS = (1, 2, 4)
 

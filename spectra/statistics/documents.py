@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.overlap import measures
-from spectra.overlap.held_out import HeldOut
-from spectra.overlap.model_axis import Findings
-from spectra.overlap.nulls import NullDraws
-from spectra.overlap.plain import by_level, number, numbers, with_reason
-from spectra.overlap.vectors import Deviations
+from spectra.statistics import measures
+from spectra.statistics.held_out import HeldOut
+from spectra.statistics.model_axis import Findings
+from spectra.statistics.nulls import NullDraws
+from spectra.statistics.plain import by_level, number, numbers, with_reason
+from spectra.statistics.vectors import Deviations
 
 __all__ = ["held_out_document", "null_document", "spectrum_document"]
 

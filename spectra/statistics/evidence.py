@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.overlap.effect import Effect, eligible
-from spectra.overlap.measures import evr, expected_isotropic
-from spectra.overlap.model_axis import Findings, Mean
-from spectra.overlap.population import Groupings
+from spectra.statistics.effect import Effect, eligible
+from spectra.statistics.measures import evr, expected_isotropic
+from spectra.statistics.model_axis import Findings, Mean
+from spectra.statistics.population import Groupings
 
 __all__ = ["Evidence", "evidence"]
 

@@ -15,9 +15,9 @@ from spectra.core.catalog import Quarantined
 from spectra.core.errors import UsageError
 from spectra.core.events import Progress
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.report import measure
-from tests.overlap.planted import fit_of, planted, strong
+from spectra.statistics.report import measure
 from tests.reference.naive import naive_fit
+from tests.statistics.planted import fit_of, planted, strong
 
 SETTINGS = OverlapSettings(k=(2,))
 LEVELS = ["1", "2", "4", "16"]

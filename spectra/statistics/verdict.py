@@ -6,7 +6,7 @@ Each rule looks at the evidence and returns why it applies, or None.
 from collections.abc import Callable, Sequence
 
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.evidence import Evidence
+from spectra.statistics.evidence import Evidence
 
 __all__ = ["RULES", "counted", "judge", "percent"]
 

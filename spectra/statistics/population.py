@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.groups import (
+from spectra.statistics.groups import (
     Grouping,
     effective_number,
     given,
     initialisation,
     lineage,
 )
-from spectra.overlap.plain import with_reason
-from spectra.overlap.relations import Relations
+from spectra.statistics.plain import with_reason
+from spectra.statistics.relations import Relations
 from spectra.subspaces.result import Member, PopulationFit
 
 __all__ = ["Groupings", "groupings_of", "population_document"]

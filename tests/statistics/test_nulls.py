@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import kstest, ortho_group
 
-from spectra.overlap.nulls import (
+from spectra.statistics.nulls import (
     NULLS,
     NullDraws,
     adjusted_p,
@@ -11,9 +11,9 @@ from spectra.overlap.nulls import (
     generator,
     unrelated,
 )
-from spectra.overlap.vectors import centred, deviations
-from tests.overlap.planted import fit_of, planted, strong
+from spectra.statistics.vectors import centred, deviations
 from tests.reference.naive import naive_fit
+from tests.statistics.planted import fit_of, planted, strong
 
 STRENGTH = NULLS[0]
 IDS = [f"m{i:03d}" for i in range(40)]
@@ -118,7 +118,7 @@ def test_shared_directions_are_found():
 
 def test_every_null_draws_as_many_as_asked_in_batches(monkeypatch):
     axis = axis_of(strong(np.random.default_rng(0), 6, (4, 4)))
-    monkeypatch.setattr("spectra.overlap.nulls._BATCH_BYTES", 8 * 36 * 50)
+    monkeypatch.setattr("spectra.statistics.nulls._BATCH_BYTES", 8 * 36 * 50)
     for null in NULLS:
         found = draw_null(null, axis, (1, 4, 16), draws=199, rng=generator(0))
         assert found.drawn.shape == (199, 2)

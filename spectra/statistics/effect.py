@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.overlap.held_out import HeldOut
+from spectra.statistics.held_out import HeldOut
 
 __all__ = [
     "LEVELS",

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.overlap.measures import explained
-from spectra.overlap.plain import by_level, number, numbers, with_reason
+from spectra.statistics.measures import explained
+from spectra.statistics.plain import by_level, number, numbers, with_reason
 from spectra.subspaces.result import LayerFit, SideFit
 
 __all__ = ["pair_overlap", "side_document"]

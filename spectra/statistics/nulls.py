@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.overlap.measures import evr
-from spectra.overlap.vectors import Deviations
+from spectra.statistics.measures import evr
+from spectra.statistics.vectors import Deviations
 
 __all__ = [
     "NULLS",

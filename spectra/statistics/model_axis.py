@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.effect import (
+from spectra.statistics.effect import (
     LEVELS,
     Effect,
     eligible,
@@ -15,10 +15,10 @@ from spectra.overlap.effect import (
     largest_effect,
     resamples,
 )
-from spectra.overlap.held_out import HeldOut, hold_out
-from spectra.overlap.nulls import NULLS, NullDraws, draw_null, generator
-from spectra.overlap.population import Groupings
-from spectra.overlap.vectors import Deviations, deviations
+from spectra.statistics.held_out import HeldOut, hold_out
+from spectra.statistics.nulls import NULLS, NullDraws, draw_null, generator
+from spectra.statistics.population import Groupings
+from spectra.statistics.vectors import Deviations, deviations
 from spectra.subspaces.result import LayerFit
 
 __all__ = ["Findings", "Mean", "levels_of", "study"]

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
-from spectra.overlap.relations import Relations
+from spectra.statistics.relations import Relations
 
 __all__ = [
     "Grouping",

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 from numpy.testing import assert_allclose
 
-from spectra.overlap.sides import pair_overlap, side_document
-from tests.overlap.planted import fit_of, strong
+from spectra.statistics.sides import pair_overlap, side_document
 from tests.reference.naive import naive_fit
+from tests.statistics.planted import fit_of, strong
 
 LEVELS = (1, 4, 16)
 
