@@ -65,16 +65,23 @@ class Run:
         return tuple(layer.name for layer in self.value.layers)
 
     def layer(self, name: str, /) -> LayerFit:
-        """Return the matrices of the first layer of that name.
+        """Return the matrices of the layer of that name.
 
         Raises
         ------
         UsageError
-            When there is none.
+            When there is none, or more than one.
         """
-        for layer in self.value.layers:
-            if layer.name == name:
-                return layer
+        found = [layer for layer in self.value.layers if layer.name == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(
+                "E_AMBIGUOUS_LAYER",
+                f"the run has {len(found)} layers {printable(name)!r}, of"
+                f" shapes {', '.join(str(layer.shape) for layer in found)}",
+                advice="pick one from Run.value.layers",
+            )
         raise UsageError(
             "E_NO_LAYER",
             f"the run has no layer {printable(name)!r}",

@@ -1,7 +1,10 @@
 """Devices by name, and the way of an array to one and back."""
 
 import importlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,11 +28,15 @@ class Device:
         The namespace, as array-api-compat wraps it.
     handle
         The device object of that namespace; None for its only device.
+    strict
+        Gives a context in which failures of its solvers raise. It holds for
+        one thread, so whoever computes enters it.
     """
 
     name: str
     xp: Any
     handle: Any = None
+    strict: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def put(self, values: NDArray[Any], /) -> Any:
         """Return `values` as an array on this device; on the CPU, itself."""
@@ -70,8 +77,9 @@ def _cupy() -> Device:
             advice="check nvidia-smi, or use --device cpu",
         )
     # CuPy ignores failures of cuSOLVER unless it is told not to.
-    importlib.import_module("cupyx").seterr(linalg="raise")
-    return Device("cuda", xp, cupy.cuda.Device())
+    cupyx = importlib.import_module("cupyx")
+    strict = partial(cupyx.errstate, linalg="raise")
+    return Device("cuda", xp, cupy.cuda.Device(), strict)
 
 
 def _torch(name: str) -> Device:

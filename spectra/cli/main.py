@@ -17,12 +17,12 @@ from spectra.cli.fit import command as fit
 from spectra.cli.overlap import command as overlap
 from spectra.cli.plan import command as plan
 from spectra.cli.report import command as report
-from spectra.cli.run import command as run
+from spectra.cli.run import command as run_command
 from spectra.cli.scan import command as scan
 from spectra.core.errors import SpectraError
 from spectra.core.provenance import VERSION
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="spectra",
@@ -40,7 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "overlap": overlap,
     "basis": basis,
     "report": report,
-    "run": run,
+    "run": run_command,
     "demo": demo,
     "doctor": doctor,
 }
@@ -77,16 +77,21 @@ class _Mistyped(Protocol):
 
 
 _USAGE = 2
+_SIGINT = 130
+_STOPPED = "stopped as asked; nothing half-written was left"
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
+    problem("E_INTERRUPTED", _STOPPED)
     raise SystemExit(128 + number)
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line; every error becomes one line and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
     code = _run()
+    if code == _SIGINT:
+        problem("E_INTERRUPTED", _STOPPED)
     with reader_may_leave():
         sys.stdout.flush()
     raise SystemExit(code)
@@ -101,13 +106,15 @@ def _run() -> int:
         _trace()
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        problem("E_INTERRUPTED", "stopped; nothing half-written was left")
-        return 130
+        return _SIGINT
     except Exception as error:  # noqa: BLE001 - the last resort says so
         if isinstance(error, _Mistyped):
             error.show()
             return _USAGE
-        problem("E_BUG", f"{type(error).__name__}: {error}; see --debug")
+        problem(
+            "E_BUG",
+            f"{type(error).__name__}: {error}; see: spectra --debug ...",
+        )
         _trace()
         return 1
 

@@ -77,7 +77,8 @@ Match = Annotated[
     typer.Option("--match", help="Only checkpoints whose id matches a glob."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", help="At most so many checkpoints.")
+    int | None,
+    typer.Option("--limit", min=1, help="At most so many checkpoints."),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout.")

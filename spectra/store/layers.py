@@ -39,6 +39,8 @@ def write_layer(group: h5py.Group, layer: LayerFit, /) -> None:
         "shape": list(layer.shape),
         "members": list(layer.members),
         "duplicates": [list(pair) for pair in layer.duplicates],
+        "digests": list(layer.digests),
+        "base_digest": layer.base_digest,
         "traces": [layer.output.trace, layer.input.trace],
     }
     # Not an attribute: those end at 64 KiB, and a population need not.
@@ -83,4 +85,6 @@ def read_layer(group: h5py.Group, /) -> LayerFit:
         input=sides[1],
         initial=_get(group, "initial"),
         directions=directions,
+        digests=tuple(header["digests"]),
+        base_digest=header["base_digest"],
     )

@@ -28,6 +28,7 @@ __all__ = [
     "SCHEMA",
     "RunWriter",
     "add_report",
+    "is_run",
     "read",
     "read_report",
     "writing",
@@ -82,7 +83,9 @@ class RunWriter:
         n = len(layer.members)
         needs = 8 * n * (4 * n + 200) + _SPARE
         if layer.directions is not None:
-            needs += 2 * layer.directions.left.nbytes * sum(layer.shape)
+            kept = layer.directions
+            arrays = (kept.left, kept.right, kept.output, kept.input)
+            needs += sum(a.nbytes for a in arrays if a is not None)
         free = disk_usage(self.folder).free
         if free < needs:
             raise StorageError(
@@ -167,6 +170,15 @@ class _StoredLayers(Sequence[LayerFit]):
             return tuple(self[i] for i in numbers)
         with _opened(self.path) as file:
             return read_layer(file["layers"][f"{numbers:06d}"])
+
+
+def is_run(path: Path, /) -> bool:
+    """Return whether a file is a run file, whole or damaged."""
+    try:
+        with h5py.File(path, "r") as file:
+            return "header" in file
+    except OSError:
+        return False
 
 
 def read(path: Path, /) -> PopulationFit:

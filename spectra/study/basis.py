@@ -3,7 +3,8 @@
 import json
 import math
 import struct
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -11,22 +12,30 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.core.errors import IntegrityError, UsageError
+from spectra.core.errors import IntegrityError, Quarantine, UsageError
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.store.atomic import replacing
+from spectra.store.outputs import check_output
 from spectra.study.fit import how_of
 from spectra.study.tasks import work_of
+from spectra.subspaces.dense import WIDEST_SIDE
 from spectra.subspaces.joint import joint_subspace
-from spectra.subspaces.layer import LayerTask, fit_layer
+from spectra.subspaces.layer import LayerTask, digests, fit_layer
 from spectra.subspaces.materialise import combined
 from spectra.subspaces.result import Directions, LayerFit, PopulationFit
+from spectra.subspaces.stacks import JOINT
+from spectra.weights.bytes import FileSource
+from spectra.weights.header import read_header
+from spectra.weights.limits import Limits
 from spectra.weights.scan import scan
 from spectra.weights.stream import TensorReader
 
 __all__ = ["Axis", "BasisFile", "write_basis"]
 
 Axis = Literal["model", "output", "input"]
+
+_SCHEMA = "spectra-basis/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +101,34 @@ def write_basis(
     UsageError
         When no layer matches.
     """
+    if k > JOINT and axis != "model":
+        raise UsageError(
+            "E_LEVEL", f"a side has {JOINT} directions at most, not {k}"
+        )
     tasks = _tasks(fit, layers)
+    names = _tensor_names([layer for layer, _ in tasks])
+    read = {file for _, task in tasks for file in task.files}
+    check_output(path, is_ours=_is_basis, inputs=read)
     regions = [
-        _region(fit, layer, task, k, axis=axis) for layer, task in tasks
+        _region(names[_identity(layer)], layer, task, k, axis=axis, fit=fit)
+        for layer, task in tasks
     ]
-    header, start = _header(regions, _metadata(fit, tasks, axis, k))
+    members = {names[_identity(layer)]: layer.members for layer, _ in tasks}
+    header, start = _header(regions, _metadata(fit, members, axis, k))
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         for region in regions:
             start = _write(file, region, start)
-    names = tuple(layer.name for layer, _ in tasks)
-    return BasisFile(path, axis, names, path.stat().st_size)
+    return BasisFile(path, axis, tuple(members), path.stat().st_size)
+
+
+def _is_basis(path: Path) -> bool:
+    try:
+        with FileSource(path) as source:
+            header = read_header(source, file=str(path), limits=Limits())
+    except Quarantine:
+        return False
+    return header.metadata.get("schema") == _SCHEMA
 
 
 def _tasks(
@@ -147,12 +173,17 @@ def _restricted(
 
 
 def _region(
-    fit: PopulationFit, layer: LayerFit, task: LayerTask, k: int, *, axis: Axis
+    name: str,
+    layer: LayerFit,
+    task: LayerTask,
+    k: int,
+    *,
+    axis: Axis,
+    fit: PopulationFit,
 ) -> _Region:
-    name = _tensor_name(fit, layer)
     if axis == "model":
         return _model_axis(name, layer, task, k)
-    directions = layer.directions or _fitted_again(fit, task)
+    directions = layer.directions or _fitted_again(fit, layer, task)
     joint = directions.output if axis == "output" else directions.input
     return _side_axis(name, joint, k)
 
@@ -160,6 +191,7 @@ def _region(
 def _model_axis(
     name: str, layer: LayerFit, task: LayerTask, k: int
 ) -> _Region:
+    _check_bytes(layer, task)
     subspace = joint_subspace(layer, k)
     found = subspace.coefficients.shape[1]
     sources = [source for _, _, source in task.holders]
@@ -177,7 +209,7 @@ def _side_axis(name: str, joint: Any, k: int) -> _Region:
     if joint is None:
         raise UsageError(
             "E_SIDE_TOO_WIDE",
-            f"a side of {printable(name)} does not fit the memory",
+            f"a side of {printable(name)} is wider than {WIDEST_SIDE}",
             advice="leave the layer out with --layers",
         )
     basis = np.ascontiguousarray(joint[:, :k])
@@ -188,7 +220,18 @@ def _side_axis(name: str, joint: Any, k: int) -> _Region:
     )
 
 
-def _fitted_again(fit: PopulationFit, task: LayerTask) -> Directions:
+def _check_bytes(layer: LayerFit, task: LayerTask) -> None:
+    """Refuse other bytes than those that were fitted: their sums are wrong."""
+    found, base = digests(task)
+    if (found, base) != (layer.digests, layer.base_digest):
+        raise IntegrityError(
+            printable(layer.name), "is not made of the bytes that were fitted"
+        )
+
+
+def _fitted_again(
+    fit: PopulationFit, layer: LayerFit, task: LayerTask
+) -> Directions:
     settings = FitSettings(
         rank=fit.settings["rank"],
         precision=fit.settings["precision"],
@@ -197,19 +240,38 @@ def _fitted_again(fit: PopulationFit, task: LayerTask) -> Directions:
     outcome = fit_layer(task, how_of(settings, workers=1))
     if outcome.fit is None or outcome.fit.directions is None:
         raise IntegrityError(task.key.name, "cannot be read again")
+    again = outcome.fit
+    if (again.digests, again.base_digest) != (
+        layer.digests,
+        layer.base_digest,
+    ):
+        raise IntegrityError(
+            printable(layer.name), "is not made of the bytes that were fitted"
+        )
     return outcome.fit.directions
 
 
-def _tensor_name(fit: PopulationFit, layer: LayerFit) -> str:
-    """Return the layer's name, with its architecture where there are two."""
-    if len({member.architecture for member in fit.models}) == 1:
-        return layer.name
-    return f"{layer.architecture}/{layer.name}"
+def _tensor_names(
+    layers: Sequence[LayerFit],
+) -> dict[tuple[str, str, tuple[int, int]], str]:
+    """Return a name for each layer: its own, with more where it is shared."""
+    names = Counter(layer.name for layer in layers)
+    return {
+        _identity(layer): layer.name
+        if names[layer.name] == 1
+        else f"{layer.name}@{layer.architecture}"
+        f"-{layer.shape[0]}x{layer.shape[1]}"
+        for layer in layers
+    }
+
+
+def _identity(layer: LayerFit) -> tuple[str, str, tuple[int, int]]:
+    return layer.name, layer.architecture, layer.shape
 
 
 def _metadata(
     fit: PopulationFit,
-    tasks: list[tuple[LayerFit, LayerTask]],
+    layers: Mapping[str, tuple[int, ...]],
     axis: Axis,
     k: int,
 ) -> dict[str, str]:
@@ -217,16 +279,13 @@ def _metadata(
         {"id": m.id, "revision": m.revision, "fingerprint": m.fingerprint}
         for m in fit.models
     ]
-    layers = {
-        _tensor_name(fit, layer): list(layer.members) for layer, _ in tasks
-    }
     return {
         "format": "pt",
-        "schema": "spectra-basis/1",
+        "schema": _SCHEMA,
         "axis": axis,
         "k": str(k),
         "members": json.dumps(members),
-        "layers": json.dumps(layers),
+        "layers": json.dumps({n: list(m) for n, m in layers.items()}),
     }
 
 

@@ -1,7 +1,7 @@
 """The one pass over the weights of a population, layer by layer."""
 
 import platform
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +19,8 @@ from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
 from spectra.core.provenance import versions
 from spectra.core.settings import FitSettings, as_json
-from spectra.store.runfile import read, writing
+from spectra.store.outputs import check_output
+from spectra.store.runfile import is_run, read, writing
 from spectra.study.plan import workers_within
 from spectra.study.tasks import ZERO, Work, work_of
 from spectra.subspaces.layer import LayerOutcome, LayerTask, fit_layer
@@ -81,6 +82,9 @@ def fit_population(
         When the run file cannot be written.
     """
     work = work_of(catalog, settings)
+    if out is not None:
+        check_output(out, is_ours=is_run, inputs=work.files)
+    settings = work.settings
     outcomes = _outcomes(work, settings, on_event)
     if out is None:
         layers: list[LayerFit] = []
@@ -96,9 +100,25 @@ def _gather(
     outcomes: Iterable[LayerOutcome], keep: Callable[[LayerFit], None]
 ) -> _Gathered:
     gathered = _Gathered(keep)
+    n_layers = 0
     for outcome in outcomes:
         gathered.take(outcome)
+        n_layers += outcome.fit is not None
+    if n_layers == 0:
+        raise _nothing_left(gathered)
     return gathered
+
+
+def _nothing_left(gathered: _Gathered) -> UsageError:
+    reasons = Counter(
+        record.code for record in (*gathered.left_out, *gathered.quarantine)
+    )
+    counts = ", ".join(f"{n} {code}" for code, n in sorted(reasons.items()))
+    return UsageError(
+        "E_NOTHING_TO_COMPARE",
+        f"no layer has two distinct members ({counts})",
+        advice="copies count once; see docs/codes.md for each code",
+    )
 
 
 def _population(

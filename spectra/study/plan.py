@@ -94,7 +94,7 @@ def _cost(task: LayerTask, settings: FitSettings, room: int) -> _Cost:
     shape, sources = task.key.shape, [held for _, _, held in task.holders]
     ranks = [s.rank for s in sources if isinstance(s, LowRankSource)]
     if ranks:
-        return _Cost(low_rank_memory(shape, ranks, dtype), 1)
+        return _Cost(low_rank_memory(shape, ranks), 1)
     dense = plan_dense(
         shape, len(sources), rank=settings.rank, dtype=dtype, room=room
     )
@@ -131,12 +131,12 @@ def workers_within(
         When not even one does; nothing was read.
     """
     wanted = settings.workers or len(os.sched_getaffinity(0))
-    needs = {t.key.name: _cost(t, settings, 0).nbytes for t in tasks}
-    name = max(needs, key=needs.__getitem__)
+    costs = [(_cost(task, settings, 0).nbytes, task) for task in tasks]
+    needs, task = max(costs, key=lambda cost: cost[0])
     for workers in range(wanted, 1, -1):
         budget = Budget.of_process(settings.memory, workers=workers)
-        if needs[name] <= budget.nbytes:
+        if needs <= budget.nbytes:
             return workers
     budget = Budget.of_process(settings.memory, workers=1)
-    budget.require(f"layer {printable(name)}", needs[name])
+    budget.require(f"layer {printable(task.key.name)}", needs)
     return 1

@@ -1,9 +1,11 @@
 """Which layers of a catalogue are fitted, and from which bytes."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from spectra.core.catalog import (
     Architecture,
@@ -37,12 +39,19 @@ class Work:
     members
         The population, in the order of the catalogue.
     left_out
-        Checkpoints that no other one shares a layer with, and the base.
+        Checkpoints that no other one shares a layer with, the base, and
+        layers that the base lacks.
+    files
+        Paths of everything that will be read.
+    settings
+        With the base's absolute path.
     """
 
     members: tuple[Member, ...]
     tasks: tuple[LayerTask, ...]
     left_out: tuple[Quarantined, ...]
+    files: frozenset[str]
+    settings: FitSettings
 
 
 def work_of(catalog: Catalog, settings: FitSettings, /) -> Work:
@@ -63,13 +72,62 @@ def work_of(catalog: Catalog, settings: FitSettings, /) -> Work:
         for task in _tasks(architecture, chosen, base, settings.layers, files)
     ]
     if not tasks:
+        raise _nothing_shared(catalog, settings)
+    if base is not None:
+        tasks, lacking = _on_base(tasks, base)
+        left_out += lacking
+        settings = replace(settings, base=str(Path(base.path).absolute()))
+    return Work(
+        tuple(map(_member, chosen)),
+        tuple(tasks),
+        tuple(left_out),
+        frozenset(files),
+        settings,
+    )
+
+
+def _nothing_shared(catalog: Catalog, settings: FitSettings) -> UsageError:
+    reasons = Counter(record.code for record in catalog.quarantine)
+    counts = ", ".join(f"{n} {code}" for code, n in sorted(reasons.items()))
+    return UsageError(
+        "E_NOTHING_TO_COMPARE",
+        f"of {len(catalog.models)} checkpoints no two share a layer"
+        + (f" that matches {settings.layers}" if settings.layers else "")
+        + (f"; set aside: {counts}" if counts else ""),
+        advice="see what was found: spectra scan SOURCE...",
+    )
+
+
+def _on_base(
+    tasks: list[LayerTask], base: Checkpoint
+) -> tuple[list[LayerTask], list[Quarantined]]:
+    """Return the tasks that mean something beside a base, and the others.
+
+    Full weights without a counterpart in the base would be compared whole
+    beside differences: they are left out. Adapters are differences already.
+    """
+    known = {(key.name, key.shape) for key, _ in base.layers}
+    covered = [t for t in tasks if (t.key.name, t.key.shape) in known]
+    if not covered:
         raise UsageError(
-            "E_NOTHING_TO_COMPARE",
-            f"of {len(catalog.models)} checkpoints no two share a layer"
-            + (f" that matches {settings.layers}" if settings.layers else ""),
-            advice="see what was found: spectra scan SOURCE...",
+            "E_BASE",
+            f"--base {base.path} has none of the {len(tasks)} layers of the"
+            " population, by name and shape",
+            advice="name the model that the members were made from",
         )
-    return Work(tuple(map(_member, chosen)), tuple(tasks), tuple(left_out))
+    kept = [t for t in tasks if t.base is not None or _is_update(t)]
+    lacking = [
+        Quarantined(
+            "", t.key.name, "NOT_IN_BASE", "the base has no such layer"
+        )
+        for t in tasks
+        if t not in kept
+    ]
+    return kept, lacking
+
+
+def _is_update(task: LayerTask) -> bool:
+    return task.key.kind == "low-rank"
 
 
 def _base(reference: str | None) -> Checkpoint | None:

@@ -25,10 +25,21 @@ from spectra.linalg.overlap import frobenius_overlap
 from spectra.linalg.svd import SMALL_SIDE, block_krylov, gram_svd
 from spectra.subspaces.products import Pass, Products, Register
 from spectra.subspaces.result import Directions, SideFit
-from spectra.subspaces.stacks import JOINT, Stack, mean_projector
+from spectra.subspaces.stacks import (
+    JOINT,
+    Stack,
+    mean_projector,
+    significant,
+)
 from spectra.weights.stream import DenseReader
 
-__all__ = ["BLOCK", "DensePlan", "dense_products", "plan_dense"]
+__all__ = [
+    "BLOCK",
+    "WIDEST_SIDE",
+    "DensePlan",
+    "dense_products",
+    "plan_dense",
+]
 
 Array = Any
 Float = NDArray[np.float64]
@@ -36,6 +47,10 @@ Float = NDArray[np.float64]
 BLOCK = 16_384
 """Columns of a Gram block: 16 MiB for 256 members in float32. Fixed, so that
 sums have the same bits whatever memory or workers there are."""
+
+WIDEST_SIDE = 5120
+"""Sides up to here get a joint spectrum, from their d x d covariance. A limit
+of the shape alone: what is reported must not depend on memory or workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +63,10 @@ class DensePlan:
         Peak of what will be allocated.
     cached
         All members are kept, so that bytes are read once.
-    sides
-        Whether the output and the input side's covariance fit.
     """
 
     nbytes: int
     cached: bool
-    sides: tuple[bool, bool]
 
 
 def plan_dense(
@@ -75,24 +87,18 @@ def plan_dense(
     room
         Bytes; the plan's own `nbytes` is above it where nothing fits.
     """
-    width, size, small = (
-        np.dtype(dtype).itemsize,
-        shape[0] * shape[1],
-        min(shape),
-    )
+    width, small = int(np.dtype(dtype).itemsize), min(shape)
+    size = shape[0] * shape[1]
     stacks = 3 * n * min(rank, small) * sum(shape) * width
     member = size * (2 * width + 8) + size * width
     solver = 32 * small**2 if small <= SMALL_SIDE else 160 * rank * max(shape)
-    nbytes = stacks + member + solver + 2 * n * BLOCK * width + 48 * n * n
-    sides = []
-    for d in shape:
-        # Sum, one member's term, and LAPACK's copy and work array.
-        fits = nbytes + 32 * d * d <= room
-        nbytes += 32 * d * d if fits else 0
-        sides.append(fits)
+    # A block as it is read, in float64, and its squares.
+    blocks = n * BLOCK * (width + 16) + 48 * n * n
+    # Sum, one member's term, and LAPACK's copy and work array.
+    sides = sum(32 * d * d for d in shape if d <= WIDEST_SIDE)
+    nbytes = stacks + member + solver + blocks + sides
     cached = nbytes + n * size * width <= room
-    nbytes += n * size * width if cached else 0
-    return DensePlan(nbytes, cached, (sides[0], sides[1]))
+    return DensePlan(nbytes + n * size * width * cached, cached)
 
 
 @dataclass(slots=True)
@@ -115,7 +121,8 @@ class _Sums:
         X = x if wide else xp.matrix_transpose(x)
         U, s, V, C = _triplets(X, min(self.rank, X.shape[0]), xp)
         kept = to_host(s)
-        kept = np.where(kept > _noise(X) * kept[0], kept, 0.0)
+        noise = _noise(X, exact=C is not None)
+        kept = np.where(kept > noise * kept[0], kept, 0.0)
         mask = xp.asarray(kept > 0, dtype=X.dtype, device=self.device.handle)
         U, V = U * mask, V * mask
         self.left.append(xp.matrix_transpose(U if wide else V))
@@ -124,15 +131,18 @@ class _Sums:
         self.rounding.append(rounding)
         self._add_sides(x, C, 0 if wide else 1)
 
-    def _add_sides(self, x: Array, C: Array, small: int) -> None:
+    def _add_sides(self, x: Array, C: Array | None, small: int) -> None:
         xp = self.device.xp
-        self.trace += float(xp.linalg.trace(C))
+        self.trace += float(xp.sum(x * x, dtype=xp.float64))
         for side in (0, 1):
             total = self.covariance[side]
             if total is None:
                 continue
-            y = x if side == 0 else xp.matrix_transpose(x)
-            self.covariance[side] = total + (C if side == small else gram(y))
+            if C is not None and side == small:
+                self.covariance[side] = total + C
+            else:
+                y = x if side == 0 else xp.matrix_transpose(x)
+                self.covariance[side] = total + gram(y)
 
     def stack(self) -> Stack:
         """Return the members' leading directions."""
@@ -142,23 +152,29 @@ class _Sums:
         )
 
 
-def _triplets(X: Array, k: int, xp: Any) -> tuple[Array, Array, Array, Array]:
-    """Return U, s, V of X (m <= n) and its Gram matrix (m, m) in float64."""
+def _triplets(
+    X: Array, k: int, xp: Any
+) -> tuple[Array, Array, Array, Array | None]:
+    """Return U, s, V of X (m <= n), and its Gram matrix where that was made.
+
+    The Gram matrix is (m, m) in float64.
+    """
     if X.shape[0] <= SMALL_SIDE:
         C = gram(xp.astype(X, xp.float64))
         return *gram_svd(X, C, k), C
-    return *block_krylov(X, k), gram(X)
+    return *block_krylov(X, k), None
 
 
-def _noise(X: Array) -> float:
+def _noise(X: Array, *, exact: bool) -> float:
     """Return the share of s[0] below which singular values are rounding.
 
-    NumPy's rule for the rank of a matrix, but never below what a Gram matrix
-    in float64 resolves.
+    What a Gram matrix in float64 resolves where it was `exact`, else NumPy's
+    rule for the rank of a matrix of that dtype.
     """
     larger = max(X.shape)
+    resolved = float(np.sqrt(larger * np.finfo(float).eps))
     eps = float(array_namespace(X).finfo(X.dtype).eps)
-    return float(max(larger * eps, np.sqrt(larger * np.finfo(float).eps)))
+    return resolved if exact else max(larger * eps, resolved)
 
 
 def dense_products(reader: DenseReader, how: Pass, /) -> Products:
@@ -182,33 +198,37 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
     )
     how.budget.require("a layer of full weights", plan.nbytes)
     cache = np.empty((n, reader.size), reader.dtype) if plan.cached else None
-    sums = _Sums(how.device, how.rank, _zeros(plan, reader.shape, how.device))
+    base = reader.base_digest()
+    sums = _Sums(how.device, how.rank, _zeros(reader.shape, how.device))
     register = _members(reader, cache, sums)
     stack = sums.stack()
     inner, h, energy = _inner_products(reader, register.kept, cache, how)
+    noise = how.resolution(len(register.kept))
+    output = _side(stack.U, sums.covariance[0], sums.trace)
+    input_ = _side(stack.V, sums.covariance[1], sums.trace)
     return Products(
         register=register,
         inner=inner,
         h=h,
         reference_energy=energy,
         rounding=np.array(sums.rounding),
-        resolution=how.resolution(len(register.kept)),
+        resolution=noise,
         singular_values=stack.s,
         ranks=stack.ranks,
-        output=_side(stack.U, sums.covariance[0], sums.trace),
-        input=_side(stack.V, sums.covariance[1], sums.trace),
+        output=output,
+        input=input_,
         initial=None,
-        directions=_directions(stack, sums.covariance) if how.save else None,
+        directions=(
+            _directions(stack, sums, (output, input_), noise)
+            if how.save
+            else None
+        ),
+        base_digest=base.hex() if base else None,
     )
 
 
-def _zeros(
-    plan: DensePlan, shape: tuple[int, int], device: Device
-) -> list[Array | None]:
-    return [
-        device.zeros((d, d)) if fits else None
-        for d, fits in zip(shape, plan.sides, strict=True)
-    ]
+def _zeros(shape: tuple[int, int], device: Device) -> list[Array | None]:
+    return [device.zeros((d, d)) if d <= WIDEST_SIDE else None for d in shape]
 
 
 def _members(reader: DenseReader, cache: Any, sums: _Sums) -> Register:
@@ -220,8 +240,7 @@ def _members(reader: DenseReader, cache: Any, sums: _Sums) -> Register:
         except Quarantine as reason:
             register.failed.append((i, reason))
             continue
-        finite = bool(np.isfinite(loaded.flat).all())
-        if not register.admits(i, loaded.digest, finite=finite):
+        if not register.admits(i, loaded.digest, loaded.fault):
             continue
         if cache is not None:
             cache[len(register.kept) - 1] = loaded.flat
@@ -267,8 +286,13 @@ def _side(F: Array, covariance: Array | None, trace: float) -> SideFit:
     return SideFit(eigenvalues, trace, mean_projector(F), frobenius_overlap(F))
 
 
-def _directions(stack: Stack, covariance: list[Array | None]) -> Directions:
-    def leading(C: Array | None) -> Any:
-        return None if C is None else to_host(leading_eigenvectors(C, JOINT))
+def _directions(
+    stack: Stack, sums: _Sums, sides: tuple[SideFit, SideFit], noise: float
+) -> Directions:
+    def leading(C: Array | None, side: SideFit) -> Any:
+        if C is None or side.eigenvalues is None:
+            return None
+        vectors = leading_eigenvectors(C, JOINT)
+        return significant(vectors, side.eigenvalues, noise)
 
-    return stack.directions(leading(covariance[0]), leading(covariance[1]))
+    return stack.directions(*map(leading, sums.covariance, sides))

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from spectra.core.catalog import (
     DenseSource,
@@ -21,9 +24,13 @@ from spectra.subspaces.products import (
     TooFewMembersError,
 )
 from spectra.subspaces.result import LayerFit
-from spectra.weights.stream import DenseReader, TensorReader
+from spectra.weights.stream import (
+    DenseReader,
+    TensorReader,
+    read_low_rank,
+)
 
-__all__ = ["LayerOutcome", "LayerTask", "fit_layer"]
+__all__ = ["LayerOutcome", "LayerTask", "digests", "fit_layer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +94,47 @@ def fit_layer(task: LayerTask, how: Pass, /) -> LayerOutcome:
         When the layer does not fit, before anything is read.
     """
     try:
-        products = _products(task, how)
+        with how.device.strict():
+            products = _products(task, how)
     except TooFewMembersError as reason:
         left_out = Quarantined("", task.key.name, reason.code, reason.detail)
         aside = _set_aside(task, reason.register)
         return LayerOutcome(None, aside, (left_out,))
     except Quarantine as reason:
-        # A file changed between the two readings of a large layer.
-        lost = Quarantined("", task.key.name, reason.code, reason.detail)
+        # The base cannot be used, or a file changed between two readings.
+        lost = Quarantined("all", task.key.name, reason.code, reason.detail)
         return LayerOutcome(None, (lost,))
     aside = _set_aside(task, products.register)
     return LayerOutcome(_named(task, products), aside)
+
+
+def digests(task: LayerTask, /) -> tuple[tuple[str, ...], str | None]:
+    """Return the hashes of a layer's bytes now, as in `LayerFit`.
+
+    Parameters
+    ----------
+    task
+        With the fitted members alone.
+    """
+    tensors = TensorReader(task.files)
+    factors = [s for _, _, s in task.holders if isinstance(s, LowRankSource)]
+    if factors:
+        updates = (read_low_rank(source, tensors) for source in factors)
+        return tuple(update.digest.hex() for update in updates), None
+    reader = _dense_reader(task, np.float64, tensors)
+    base = reader.base_digest()
+    found = (reader.digest(i).hex() for i in range(len(reader.sources)))
+    return tuple(found), base.hex() if base else None
+
+
+def _dense_reader(
+    task: LayerTask, dtype: Any, tensors: TensorReader
+) -> DenseReader:
+    whole = tuple(s for _, _, s in task.holders if isinstance(s, DenseSource))
+    transposed = sum(s.transposed for s in whole) > len(whole) / 2
+    return DenseReader(
+        task.key.shape, whole, task.base, dtype, transposed, tensors
+    )
 
 
 def _products(task: LayerTask, how: Pass) -> Products:
@@ -106,12 +143,7 @@ def _products(task: LayerTask, how: Pass) -> Products:
     factors = tuple(s for s in sources if isinstance(s, LowRankSource))
     if factors:
         return low_rank_products(factors, task.key.shape, tensors, how)
-    whole = tuple(s for s in sources if isinstance(s, DenseSource))
-    transposed = sum(s.transposed for s in whole) > len(whole) / 2
-    reader = DenseReader(
-        task.key.shape, whole, task.base, how.dtype, transposed, tensors
-    )
-    return dense_products(reader, how)
+    return dense_products(_dense_reader(task, how.dtype, tensors), how)
 
 
 def _set_aside(task: LayerTask, register: Register) -> tuple[Quarantined, ...]:
@@ -144,4 +176,6 @@ def _named(task: LayerTask, products: Products) -> LayerFit:
         input=products.input,
         initial=products.initial,
         directions=products.directions,
+        digests=tuple(register.digests),
+        base_digest=products.base_digest,
     )

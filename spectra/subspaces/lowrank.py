@@ -23,6 +23,8 @@ from spectra.subspaces.stacks import (
     Stack,
     factored_products,
     mean_projector,
+    significant,
+    tile_size,
 )
 from spectra.weights.maps import LowRank
 from spectra.weights.stream import TensorReader, read_low_rank
@@ -37,14 +39,17 @@ _COMMON_PART = 1e-2
 float32 products would leave their digits in the common part."""
 
 
-def low_rank_memory(
-    shape: tuple[int, int], ranks: Sequence[int], dtype: Any, /
-) -> int:
-    """Return the bytes that `low_rank_products` takes at its peak."""
-    n, r, width = len(ranks), max(ranks), int(np.dtype(dtype).itemsize)
-    side = sum(shape)
-    smaller = sum(min(n * r, d) ** 2 for d in shape)
-    return n * r * (3 * side + shape[1]) * width + 32 * smaller + 64 * n * n
+def low_rank_memory(shape: tuple[int, int], ranks: Sequence[int], /) -> int:
+    """Return the bytes that `low_rank_products` takes at its peak.
+
+    Counted in float64, since a layer whose members hardly differ is done
+    again in it.
+    """
+    n, r, width = len(ranks), max(ranks), 8
+    stacks = n * r * (3 * sum(shape) + shape[1]) * width
+    tiles = 6 * (tile_size(r) * r) ** 2 * width
+    smaller = 32 * sum(min(n * r, d) ** 2 for d in shape)
+    return stacks + tiles + smaller + 64 * n * n
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def low_rank_products(
     """
     dtype = how.product_dtype(len(sources))
     ranks = [source.rank for source in sources]
-    needs = low_rank_memory(shape, ranks, dtype)
+    needs = low_rank_memory(shape, ranks)
     how.budget.require("a layer of adapters", needs)
     factors = _Factors.empty(how.device, shape, len(ranks), max(ranks), dtype)
     register = _read_into(factors, sources, tensors)
@@ -137,10 +142,13 @@ def low_rank_products(
     inner, left, right = factored_products(stack, how.rank)
     centred = np.trace(double_centred(inner))
     if dtype == np.float32 and centred < _COMMON_PART * np.trace(inner):
+        del factors, stack
         exact = replace(how, dtype=np.float64)
         return low_rank_products(sources, shape, tensors, exact)
     lead, weighted = stack.truncated(how.rank), stack.weighted()
     trace = float(np.trace(inner))
+    output = _side(weighted[0], lead.U, left, trace)
+    input_ = _side(weighted[1], lead.V, right, trace)
     return Products(
         register=register,
         inner=inner,
@@ -150,10 +158,14 @@ def low_rank_products(
         resolution=how.resolution(n),
         singular_values=lead.s,
         ranks=lead.ranks,
-        output=_side(weighted[0], lead.U, left, trace),
-        input=_side(weighted[1], lead.V, right, trace),
+        output=output,
+        input=input_,
         initial=factors.initial(n),
-        directions=_directions(lead, weighted) if how.save else None,
+        directions=(
+            _directions(lead, weighted, (output, input_), how.resolution(n))
+            if how.save
+            else None
+        ),
     )
 
 
@@ -167,7 +179,7 @@ def _read_into(
         except Quarantine as reason:
             register.failed.append((i, reason))
             continue
-        if register.admits(i, update.digest, finite=update.is_finite):
+        if register.admits(i, update.digest, update.fault):
             factors.put(len(register.kept) - 1, update)
     return register
 
@@ -177,7 +189,17 @@ def _side(T: Array, F: Array, overlap: Any, trace: float) -> SideFit:
     return SideFit(eigenvalues, trace, mean_projector(F), overlap)
 
 
-def _directions(lead: Stack, weighted: tuple[Array, Array]) -> Directions:
-    return lead.directions(
-        *(stack_directions(T, min(JOINT, *T.shape)) for T in weighted)
-    )
+def _directions(
+    lead: Stack,
+    weighted: tuple[Array, Array],
+    sides: tuple[SideFit, SideFit],
+    noise: float,
+) -> Directions:
+    joint = []
+    for T, side in zip(weighted, sides, strict=True):
+        vectors = stack_directions(T, min(JOINT, *T.shape))
+        spectrum = (
+            np.zeros(0) if side.eigenvalues is None else side.eigenvalues
+        )
+        joint.append(significant(vectors, spectrum, noise))
+    return lead.directions(joint[0], joint[1])

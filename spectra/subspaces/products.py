@@ -76,24 +76,29 @@ class Register:
         (position, position of its first occurrence).
     failed
         (position, why it was set aside).
+    digests
+        Of the maps that count, in hex.
     """
 
     kept: list[int] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
     failed: list[tuple[int, Quarantine]] = field(default_factory=list)
     _seen: dict[bytes, int] = field(default_factory=dict)
 
-    def admits(self, i: int, digest: bytes, *, finite: bool) -> bool:
+    def admits(
+        self, i: int, digest: bytes, fault: Quarantine | None, /
+    ) -> bool:
         """Return whether map i counts, and remember why it does not."""
         first = self._seen.setdefault(digest, i)
         if first != i:
             self.duplicates.append((i, first))
             return False
-        if not finite:
-            reason = Quarantine("NONFINITE", "holds infinities or NaN")
-            self.failed.append((i, reason))
+        if fault is not None:
+            self.failed.append((i, fault))
             return False
         self.kept.append(i)
+        self.digests.append(digest.hex())
         return True
 
     def require_two(self) -> int:
@@ -138,3 +143,4 @@ class Products:
     input: SideFit
     initial: Float | None
     directions: Directions | None
+    base_digest: str | None = None

@@ -26,7 +26,8 @@ class Member:
     Attributes
     ----------
     fingerprint
-        Hash of its files' headers, lengths and paths: what `fit` read.
+        Hash of its files' headers and lengths. What a layer's bytes were is
+        in `LayerFit.digests`.
     """
 
     id: str
@@ -48,7 +49,7 @@ class SideFit:
     eigenvalues
         The largest (at most 64) of :math:`\sum_i x_i x_i^\top` (output side)
         or :math:`\sum_i x_i^\top x_i` (input side), largest first; None where
-        the side is too wide for the memory given.
+        the side is wider than 5120 (`subspaces.dense.WIDEST_SIDE`).
     trace
         The exact trace, :math:`\sum_i \|x_i\|^2`.
     projector_mean
@@ -117,6 +118,8 @@ class LayerFit:
         N x K, largest first, zero beyond `ranks`.
     ranks
         N values q_i = min(numerical rank, K).
+    digests, base_digest
+        Hashes of the bytes that were read, a member each and of the base.
     initial
         N x N inner products of the raw factors A (zero where ranks differ),
         for initialisation groups alone; None for dense layers.
@@ -139,6 +142,8 @@ class LayerFit:
     input: SideFit
     initial: Matrix | None = None
     directions: Directions | None = None
+    digests: tuple[str, ...] = ()
+    base_digest: str | None = None
 
     @property
     def gram(self) -> Matrix:

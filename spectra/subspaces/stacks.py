@@ -17,7 +17,14 @@ from spectra.linalg.gram import stack_spectrum
 from spectra.linalg.overlap import block_sums, tiles
 from spectra.subspaces.result import Directions
 
-__all__ = ["JOINT", "Stack", "factored_products", "mean_projector"]
+__all__ = [
+    "JOINT",
+    "Stack",
+    "factored_products",
+    "mean_projector",
+    "significant",
+    "tile_size",
+]
 
 Array = Any
 Float = NDArray[np.float64]
@@ -25,7 +32,21 @@ Float = NDArray[np.float64]
 JOINT = 64
 """Eigenvalues kept of the joint spectrum of a side."""
 
-_TILE = 32
+
+def tile_size(rank: int, /) -> int:
+    """Return members a tile of products: about 1024 rows, whatever the rank.
+
+    A function of the rank alone, so that sums have the same bits whatever
+    memory there is.
+    """
+    return max(1, 1024 // rank)
+
+
+def significant(vectors: Array, eigenvalues: Float, resolution: float) -> Any:
+    """Return the leading `vectors` whose eigenvalues are no rounding."""
+    largest = float(eigenvalues[0]) if eigenvalues.size else 0.0
+    above = np.count_nonzero(eigenvalues > resolution * largest)
+    return vectors[:, : min(int(above), vectors.shape[1])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +128,7 @@ def factored_products(stack: Stack, k: int, /) -> tuple[Float, Float, Float]:
     n, r, _ = stack.U.shape
     s = xp.asarray(stack.s, dtype=stack.U.dtype, device=device_of(stack.U))
     out = [np.zeros((n, n)) for _ in range(3)]
-    for a, b in tiles(n, _TILE):
+    for a, b in tiles(n, tile_size(r)):
         p, q = a.stop - a.start, b.stop - b.start
         P = _rows(stack.U[a, :, :]) @ xp.matrix_transpose(
             _rows(stack.U[b, :, :])

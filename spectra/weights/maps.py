@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.core.errors import Quarantine
 from spectra.linalg.svd import factored_svd
+from spectra.weights.soundness import fault_in
 
 __all__ = ["LowRank"]
 
@@ -41,9 +43,9 @@ class LowRank:
         return int(self._A.shape[0])
 
     @property
-    def is_finite(self) -> bool:
-        """Return whether no factor holds an infinity or a NaN."""
-        return bool(np.isfinite(self._A).all() and np.isfinite(self._B).all())
+    def fault(self) -> Quarantine | None:
+        """Return why it cannot be used; None where it can."""
+        return fault_in(self._A, "F64") or fault_in(self._B, "F64")
 
     def thin_svd(self, put: Any, /) -> tuple[Any, Any, Any]:
         """Return U (out, r), s (r), V (in, r) on the device of `put`."""

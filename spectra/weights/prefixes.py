@@ -20,10 +20,10 @@ def without_unknown_prefixes(
 ) -> tuple[Checkpoint, ...]:
     """Return the checkpoints, renamed where a wrapper hid what they share.
 
-    A prefix is taken away where at least half of a checkpoint's layers have
+    A prefix is taken away where more than half of a checkpoint's layers have
     it, at least half of these meet a layer of another checkpoint, with shape
-    and kind, once it is gone, fewer met one before, and no two layers come to
-    one name. Parts of models, such as ``encoder``, are never taken away.
+    and kind, once it is gone, and no two layers come to one name. Parts of
+    models, such as ``encoder``, are never taken away.
 
     Parameters
     ----------
@@ -64,17 +64,20 @@ def _without(
         for key, _ in layers
         if key.name.startswith(prefix)
     }
-    before = sum(counts[key] > 1 for key in found)
-    after = sum(counts[key] > 0 for key in found.values())
+    own = {key for key, _ in layers}
+    met = sum(counts[key] > (key in own) for key in found.values())
     renamed = tuple((found.get(key, key), at) for key, at in layers)
     unique = len({key.name for key, _ in renamed}) == len(renamed)
-    if not unique or after <= before or 2 * after < len(found):
+    if not unique or 2 * met < len(found):
         return layers, 0
-    return tuple(sorted(renamed, key=lambda layer: layer[0])), after
+    return tuple(sorted(renamed, key=lambda layer: layer[0])), met
 
 
 def _candidates(layers: Layers) -> list[str]:
-    """Return the prefixes of one to three words that most layers have."""
+    """Return the prefixes of one to three words that most layers have.
+
+    Two of them are never beside, always within each other.
+    """
     parts = read_families().parts
     counts: Counter[str] = Counter()
     for key, _ in layers:
@@ -84,5 +87,5 @@ def _candidates(layers: Layers) -> list[str]:
                 break
             counts[".".join(words[:n]) + "."] += 1
     return [
-        prefix for prefix, n in sorted(counts.items()) if 2 * n >= len(layers)
+        prefix for prefix, n in sorted(counts.items()) if 2 * n > len(layers)
     ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.core.catalog import DenseSource, LowRankSource
+from spectra.core.errors import Quarantine
 from spectra.core.tensors import FileRef, TensorRef
 from spectra.weights.bytes import FileSource
 from spectra.weights.dtypes import (
@@ -21,6 +22,7 @@ from spectra.weights.dtypes import (
     rounding_squares,
 )
 from spectra.weights.maps import LowRank
+from spectra.weights.soundness import fault_in
 
 __all__ = ["DenseReader", "Loaded", "TensorReader", "read_low_rank"]
 
@@ -80,11 +82,14 @@ class Loaded:
         Sum of ulp^2 / 12 over the stored entries.
     digest
         Hash of the stored bytes.
+    fault
+        Why it cannot be used; None where it can.
     """
 
     flat: Array
     rounding: float
     digest: bytes
+    fault: Quarantine | None
 
 
 @dataclass(slots=True)
@@ -124,15 +129,37 @@ class DenseReader:
         """Return all of member i's map."""
         source = self.sources[i]
         raw = self._read(source, 0, self.size)
-        digest = hashlib.sha256(raw)
-        digest.update(source.weight.dtype.encode())
-        digest.update(bytes([source.transposed]))
+        digest = _digest(source, raw)
         flat = self._decode(source, raw)
         rounding = rounding_power(flat, source.weight.dtype)
+        fault = fault_in(flat, source.weight.dtype)
         flat = self._ordered(source, flat)
-        if self.base is not None:
+        if self.base is not None and fault is None:
             flat -= self._entries(self.base, 0, self.size)
-        return Loaded(flat, rounding, digest.digest())
+        return Loaded(flat, rounding, digest, fault)
+
+    def digest(self, i: int, /) -> bytes:
+        """Return the hash of member i's stored bytes."""
+        source = self.sources[i]
+        return _digest(source, self._read(source, 0, self.size))
+
+    def base_digest(self) -> bytes | None:
+        """Return the hash of the base's stored bytes, None without one.
+
+        Raises
+        ------
+        Quarantine
+            When the base cannot be used: no member of the layer can, then.
+        """
+        if self.base is None:
+            return None
+        raw = self._read(self.base, 0, self.size)
+        digest = _digest(self.base, raw)
+        flat = self._decode(self.base, raw)
+        fault = fault_in(flat, self.base.weight.dtype)
+        if fault is not None:
+            raise Quarantine(fault.code, f"the base {fault.detail}")
+        return digest
 
     def matrix(self, flat: Array, /) -> Array:
         """Return entries in stored order as the map (out, in), a view."""
@@ -170,6 +197,13 @@ class DenseReader:
         rows, columns = self.shape
         stored = (columns, rows) if source.transposed else (rows, columns)
         return np.ascontiguousarray(flat.reshape(stored).T).reshape(-1)
+
+
+def _digest(source: DenseSource, raw: Any) -> bytes:
+    digest = hashlib.sha256(raw)
+    digest.update(source.weight.dtype.encode())
+    digest.update(bytes([source.transposed]))
+    return digest.digest()
 
 
 def read_low_rank(source: LowRankSource, tensors: TensorReader, /) -> LowRank:

@@ -351,6 +351,35 @@ def test_exact_copies_change_nothing_but_the_count():
     assert "10 exact copies" in found["verdict"]["text"]
 
 
+def test_copies_of_unrelated_members_are_no_lineage():
+    maps = strong(rng(1), 10, (9, 9))
+    models = {f"m{i}": {"l": maps[i]} for i in range(10)}
+    copies = {f"n{i}": {"l": maps[i]} for i in range(10)}
+    for population in (models, models | copies):
+        (layer,) = measure(naive_fit(population), SETTINGS)["layers"]
+        assert layer["verdict"] == "not-shared"
+
+
+def test_each_layer_is_judged_by_its_own_p_at_the_level_of_its_effect(
+    monkeypatch,
+):
+    low = {(0, 4): 0.004, (1, 1): 0.006, (1, 16): 0.007}
+
+    def known(layers, k):
+        return [low.get((i, k), 0.9) for i in range(len(layers))]
+
+    monkeypatch.setattr("spectra.statistics.report.adjusted_p", known)
+    maps = planted(rng(3), 0.4, n=20, shape=(20, 20))
+    first, second = measure(fit_of(maps, maps), SETTINGS)["layers"]
+    for layer in (first, second):
+        assert layer["model_axis"]["held_out"]["effect"]["k"] == 4
+    assert first["verdict"] == "shared"
+    assert second["verdict"] == "explained-by-norms"
+    null = second["model_axis"]["null"]["strength"]["evr"]
+    found = {k: entry["p_adjusted"] for k, entry in null.items()}
+    assert found == {"1": 0.006, "2": 0.9, "4": 0.9, "16": 0.007}
+
+
 def test_other_layers_change_only_the_adjusted_p():
     first, second = small(5), small(6)
     groups = {f"m{i:03d}": str(i) for i in range(10)}

@@ -118,6 +118,75 @@ def test_other_bytes_than_those_fitted_are_refused(tmp_path):
     assert not (tmp_path / "b.st").exists()
 
 
+def test_bytes_of_the_same_shapes_are_refused_too(tmp_path):
+    """Two members that changed places have the same headers."""
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    run = spectra.fit(spectra.scan(folder))
+    (folder / "m00").rename(tmp_path / "x")
+    (folder / "m01").rename(folder / "m00")
+    (tmp_path / "x").rename(folder / "m01")
+    for axis in ("model", "output"):
+        with pytest.raises(IntegrityError, match="bytes that were fitted"):
+            write_basis(run.value, tmp_path / "b.st", k=2, axis=axis)
+
+
+def test_another_base_is_refused(tmp_path):
+    folder, _, base = dense(tmp_path, 3, SHAPES, spread=0.1)
+    run = spectra.fit(spectra.scan(folder), base=str(tmp_path / "base"))
+    (tmp_path / "base").rename(tmp_path / "old")
+    other = {name: W + 1 for name, W in base.items()}
+    write_dense(tmp_path / "base", other)
+    with pytest.raises(IntegrityError, match="bytes that were fitted"):
+        write_basis(run.value, tmp_path / "b.st", k=2, axis="model")
+
+
+def test_the_base_is_found_from_another_folder(tmp_path, monkeypatch):
+    folder, _, _ = dense(tmp_path, 3, SHAPES, spread=0.1)
+    monkeypatch.chdir(tmp_path)
+    run = spectra.fit(spectra.scan(folder), base="base")
+    monkeypatch.chdir("/")
+    found = write_basis(run.value, tmp_path / "b.st", k=2, axis="model")
+    assert found.layers == ("a", "b")
+
+
+def test_layers_of_one_name_get_names_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    body = {f"l{i}.weight": (8, 9) for i in range(4)}
+    for i in range(6):
+        shapes = body | {"head.weight": (8, 5 if i < 3 else 7)}
+        tensors = {n: rng.standard_normal(s) for n, s in shapes.items()}
+        write_dense(tmp_path / "p" / f"m{i}", tensors)
+    run = spectra.fit(spectra.scan(tmp_path / "p"))
+    found = write_basis(run.value, tmp_path / "b.st", k=2, axis="model")
+    tensors = load_file(found.path)
+    heads = [name for name in tensors if name.startswith("head")]
+    assert len(heads) == 4
+    assert len(tensors) == 2 * len(run.layers) == 12
+    with pytest.raises(UsageError, match="2 layers 'head'"):
+        run.layer("head")
+
+
+def test_directions_that_are_rounding_are_not_written(tmp_path):
+    """Two members of rank 2: each side has 4 directions and no more."""
+    folder, _ = adapters(tmp_path / "a", [2, 2], {"q": (12, 10)})
+    run = spectra.fit(spectra.scan(folder))
+    write_basis(run.value, tmp_path / "b.st", k=8, axis="output")
+    assert load_file(tmp_path / "b.st")["q.basis"].shape == (12, 4)
+    with pytest.raises(UsageError, match="64 directions at most"):
+        write_basis(run.value, tmp_path / "b.st", k=65, axis="input")
+
+
+def test_a_run_is_never_written_over_by_its_basis(tmp_path):
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    run = spectra.fit(spectra.scan(folder), tmp_path / "run.h5")
+    before = (tmp_path / "run.h5").read_bytes()
+    with pytest.raises(UsageError, match="not made by this command"):
+        write_basis(run.value, tmp_path / "run.h5", k=2, axis="model")
+    assert (tmp_path / "run.h5").read_bytes() == before
+    for _ in range(2):
+        write_basis(run.value, tmp_path / "b.st", k=2, axis="model")
+
+
 def test_no_matching_layer_is_a_usage_error(tmp_path):
     folder, _, _ = dense(tmp_path, 3, SHAPES)
     run = spectra.fit(spectra.scan(folder))

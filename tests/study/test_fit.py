@@ -5,14 +5,20 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import spectra
+from spectra.backend.memory import Budget
 from spectra.core.errors import BudgetError, UsageError
+from spectra.core.settings import FitSettings
 from spectra.study import fit as study_fit
+from spectra.study.plan import plan
+from spectra.subspaces.dense import plan_dense
 from tests.checkpoints import (
+    DTYPES,
     adapters,
     dense,
     factors,
@@ -177,23 +183,167 @@ def test_the_run_file_has_the_same_bytes_for_any_worker_count(
     assert one.read_bytes() == many.read_bytes()
 
 
-def test_bits_do_not_depend_on_what_memory_allows(tmp_path, monkeypatch):
-    """Kept members and members read twice give the same matrices."""
-    from spectra.subspaces import dense as module
-
-    folder, _, _ = dense(tmp_path, 5, {"w": (200, 300)})
+def test_bits_do_not_depend_on_memory_or_workers(tmp_path, monkeypatch):
+    """Members kept in between and members read twice give the same run."""
+    monkeypatch.setattr("spectra.backend.memory.resident_bytes", lambda: 0)
+    shape, n = (64, 900), 70
+    folder, _, _ = dense(tmp_path, n, {"w.weight": shape})
     catalog = spectra.scan(folder)
-    kept = spectra.fit(catalog).value
-    real = module.plan_dense
+    options = {"rank": 16, "dtype": np.float32}
+    least = plan_dense(shape, n, room=0, **options).nbytes
+    small = int((least + 21 * 2**20) / 0.9)
+    room = Budget.of_process(small, workers=1).nbytes
+    assert not plan_dense(shape, n, room=room, **options).cached
+    twice = spectra.fit(catalog, memory=small, workers=1).value
+    kept = spectra.fit(catalog, memory=2**32, workers=2).value
+    assert plan(catalog.value, FitSettings(memory=small)).bytes_to_read == (
+        2 * plan(catalog.value, FitSettings()).bytes_to_read
+    )
+    assert all(map(equal, kept.layers, twice.layers))
 
-    def never_cached(*args, **options):
-        options["room"] = 0
-        found = real(*args, **options)
-        return module.DensePlan(found.nbytes, False, (True, True))
 
-    monkeypatch.setattr(module, "plan_dense", never_cached)
-    again = spectra.fit(catalog).value
-    assert all(map(equal, kept.layers, again.layers))
+def test_a_side_too_wide_has_no_spectrum_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("spectra.subspaces.dense.WIDEST_SIDE", 32)
+    folder, _, _ = dense(tmp_path, 6, {"w.weight": (20, 40)})
+    run = spectra.fit(spectra.scan(folder), save_directions=True)
+    layer = run.value.layers[0]
+    assert layer.output.eigenvalues is not None
+    assert layer.input.eigenvalues is None
+    assert layer.directions.input is None
+    assert layer.input.overlap.shape == (6, 6)
+    document = spectra.overlap(run).document["layers"][0]
+    assert set(document["input_side"]["evr"].values()) == {None}
+    assert document["input_side"]["evr_reason"]
+
+
+def test_large_matrices_go_through_the_krylov_solver(tmp_path, monkeypatch):
+    folder, _, _ = dense(tmp_path, 3, {"w": (60, 80)})
+    catalog = spectra.scan(folder)
+    exact = spectra.fit(catalog, precision="f64", rank=4).value.layers[0]
+    monkeypatch.setattr("spectra.subspaces.dense.SMALL_SIDE", 10)
+    krylov = spectra.fit(catalog, precision="f64", rank=4).value.layers[0]
+    np.testing.assert_allclose(
+        krylov.singular_values, exact.singular_values, rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        krylov.output.overlap, exact.output.overlap, atol=1e-6
+    )
+    for side in ("output", "input"):
+        np.testing.assert_allclose(
+            getattr(krylov, side).eigenvalues,
+            getattr(exact, side).eigenvalues,
+            rtol=1e-10,
+        )
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16", "F32"])
+def test_rounding_is_that_of_the_stored_numbers(tmp_path, dtype):
+    """q_i = sum of ulp^2 / 12; for factors, through the product."""
+    (tmp_path / "d").mkdir()
+    folder, full, _ = dense(tmp_path / "d", 2, {"w": (9, 7)}, dtype=dtype)
+    layer = spectra.fit(spectra.scan(folder)).value.layers[0]
+    for q, tensors in zip(layer.rounding, full.values(), strict=True):
+        ulp = spacing(tensors["w"], dtype)
+        assert q == pytest.approx((ulp**2).sum() / 12, rel=1e-5)
+    folder, low = adapters(tmp_path / "a", [3, 3], {"q": (8, 6)}, dtype=dtype)
+    layer = spectra.fit(spectra.scan(folder)).value.layers[0]
+    for q, layers in zip(layer.rounding, low.values(), strict=True):
+        A, B, s = layers["q"]
+        in_A, in_B = (spacing(x, dtype) ** 2 / 12 for x in (A, B))
+        expected = sum(
+            in_B[o, k] * (A[k] ** 2).sum() for o in range(8) for k in range(3)
+        ) + sum(
+            in_A[k, j] * (B[:, k] ** 2).sum()
+            for k in range(3)
+            for j in range(6)
+        )
+        assert q == pytest.approx(s**2 * expected, rel=1e-5)
+
+
+def spacing(values, dtype):
+    """Return the gap from each number to the next one away from zero."""
+    narrow = values.astype(DTYPES[dtype])
+    if dtype == "BF16":
+        bits = np.abs(narrow).view(np.uint16)
+        above = (bits + 1).view(narrow.dtype).astype("f8")
+        return above - np.abs(narrow).astype("f8")
+    return np.abs(np.spacing(np.abs(narrow))).astype("f8")
+
+
+def test_copies_of_one_checkpoint_are_nothing_to_compare(tmp_path):
+    for i in range(3):
+        write_dense(tmp_path / "p" / f"m{i}", {"w": np.eye(5, 6)})
+    out = tmp_path / "run.h5"
+    with pytest.raises(UsageError, match="1 TOO_FEW_MEMBERS"):
+        spectra.fit(spectra.scan(tmp_path / "p"), out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("precision", "code"), [("f32", "OVERFLOW"), ("f64", None)]
+)
+def test_numbers_whose_squares_overflow_are_set_aside(
+    tmp_path, precision, code
+):
+    folder, members, _ = dense(tmp_path, 4, {"w": (8, 9)})
+    shutil.rmtree(folder / "m01")
+    write_dense(folder / "m01", {"w": members["m01"]["w"] * 1e30})
+    run = spectra.fit(spectra.scan(folder), precision=precision)
+    found = [record.code for record in run.value.quarantine]
+    assert found == ([code] if code else [])
+    assert np.isfinite(run.value.layers[0].inner).all()
+
+
+def test_a_base_that_is_not_finite_loses_its_layer_once(tmp_path):
+    folder, _, base = dense(tmp_path, 3, SHAPES, spread=0.1)
+    shutil.rmtree(tmp_path / "base")
+    broken = dict(base) | {"a.weight": base["a.weight"] * np.nan}
+    write_dense(tmp_path / "base", broken)
+    run = spectra.fit(spectra.scan(folder), base=str(tmp_path / "base"))
+    assert run.layers == ("b",)
+    (record,) = run.value.quarantine
+    assert (record.layer, record.code) == ("a", "NONFINITE")
+    assert "the base" in record.detail
+
+
+def test_a_base_of_another_model_is_refused(tmp_path):
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    write_dense(tmp_path / "other", {"z.weight": np.eye(30, 40)})
+    with pytest.raises(UsageError, match="none of the 2 layers"):
+        spectra.fit(spectra.scan(folder), base=str(tmp_path / "other"))
+
+
+def test_layers_that_the_base_lacks_are_left_out(tmp_path):
+    folder, _, base = dense(tmp_path, 3, SHAPES, spread=0.1)
+    write_dense(tmp_path / "part", {"a.weight": base["a.weight"]})
+    run = spectra.fit(spectra.scan(folder), base=str(tmp_path / "part"))
+    assert run.layers == ("a",)
+    (record,) = run.value.left_out
+    assert (record.layer, record.code) == ("b", "NOT_IN_BASE")
+
+
+@pytest.mark.parametrize("target", ["input", "folder", "other", "device"])
+def test_what_is_not_a_run_is_never_written_over(tmp_path, target):
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    path = {
+        "input": folder / "m01" / "model.safetensors",
+        "folder": tmp_path,
+        "other": tmp_path / "notes.txt",
+        "device": Path("/dev/full"),
+    }[target]
+    (tmp_path / "notes.txt").write_text("mine")
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(UsageError, match=r"is a folder|is one of|exists and"):
+        spectra.fit(spectra.scan(folder), path)
+    assert (path.read_bytes() if path.is_file() else None) == before
+    assert target != "device" or path.is_char_device()
+
+
+def test_an_older_run_is_replaced(tmp_path):
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    catalog, path = spectra.scan(folder), tmp_path / "run.h5"
+    spectra.fit(catalog, path, rank=2)
+    assert spectra.fit(catalog, path, rank=3).value.settings["rank"] == 3
 
 
 def test_every_device_gives_the_same_run(tmp_path, device, monkeypatch):
@@ -219,6 +369,13 @@ def test_every_device_gives_the_same_run(tmp_path, device, monkeypatch):
                     rtol=1e-4,
                     atol=1e-4,
                 )
+        for name in ("left", "right"):
+            for U, V in zip(
+                getattr(one.directions, name),
+                getattr(other.directions, name),
+                strict=True,
+            ):
+                np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-3)
 
 
 def test_a_file_that_changed_since_the_scan_is_not_read(tmp_path):

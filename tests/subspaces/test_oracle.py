@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import spectra
 from spectra.linalg.gram import double_centred
-from tests.checkpoints import adapters, dense
+from tests.checkpoints import adapters, dense, factors, write_adapter
 from tests.seam import sine
 
 SHAPES = {"block.0.up.weight": (48, 20), "block.0.down.weight": (20, 48)}
@@ -140,17 +140,28 @@ def test_adapters_of_any_ranks(tmp_path, precision, ranks):
         np.testing.assert_allclose(layer.initial, expected, atol=1e-5)
 
 
-def test_adapters_that_hardly_differ_keep_their_digits(tmp_path):
-    """Float32 products alone would lose them; the layer is done in float64."""
-    rng = np.random.default_rng(5)
-    from tests.checkpoints import factors, write_adapter
+def test_many_members_are_multiplied_in_float32(tmp_path):
+    """Beyond 64 members products are float32, with norms kept in float64."""
+    folder, members, _ = dense(tmp_path, 70, {"w.weight": (96, 128)})
+    layer = spectra.fit(spectra.scan(folder)).value.layers[0]
+    maps = [tensors["w.weight"] for tensors in members.values()]
+    assert_spectrum(layer, maps, "f32")
+    centred = np.stack(maps).reshape(70, -1)
+    centred = centred - centred.mean(axis=0)
+    norms = (centred**2).sum(axis=1)
+    found = np.diag(double_centred(layer.inner))
+    np.testing.assert_allclose(found, norms, rtol=2e-8)
 
+
+def test_many_adapters_that_hardly_differ_keep_their_digits(tmp_path):
+    """Float32 products would lose them: such a layer is done in float64."""
+    rng = np.random.default_rng(5)
     A, B = factors(rng, 40, 4, 30)
     maps = []
-    for i in range(5):
+    for i in range(70):
         b = (B + 1e-5 * rng.standard_normal(B.shape)).astype("f4")
         a = A.astype("f4")
-        write_adapter(tmp_path / f"a{i}", {"q": (a, b)}, 4)
+        write_adapter(tmp_path / f"a{i:02d}", {"q": (a, b)}, 4)
         maps.append(b.astype("f8") @ a.astype("f8"))
     run = spectra.fit(spectra.scan(tmp_path))
     assert_spectrum(run.value.layers[0], maps, "f32")

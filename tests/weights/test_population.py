@@ -62,12 +62,12 @@ def test_architectures_are_connected_halves(tmp_path):
     member(tmp_path / "a", block(8))
     member(tmp_path / "b", block(4))
     wide = {f"x{i}.weight": ("F32", (5, 6)) for i in range(5)}
-    member(tmp_path / "c", block(3, **wide))
-    member(tmp_path / "d", wide)
+    member(tmp_path / "c", wide)
+    # Holds 3 of b's 4 layers and all of c's, and comes after both.
+    member(tmp_path / "d", block(3, **wide))
     member(tmp_path / "e", {"l0.weight": ("F32", (9, 9))})
     catalog = scan([tmp_path])
     members = [entry.members for entry in catalog.architectures]
-    # c holds 3 of b's 4 layers and all of d's.
     assert members == [("a", "b", "c", "d"), ("e",)]
     names = [key.name for key in catalog.architectures[0].layers]
     assert names == [
@@ -104,6 +104,10 @@ def test_an_unknown_wrapper_is_found(tmp_path):
     member(tmp_path / "e", block(3, "one.") | block(3, "two."))
     other = {f"net.l{i}.weight": ("F32", (4, 3)) for i in range(6)}
     member(tmp_path / "f", other)
+    twice = block(6, "net.") | {"l0.weight": ("F32", (9, 9))}
+    member(tmp_path / "g", twice)
+    few = {f"net.y{i}.weight": ("F32", (7, 8)) for i in range(3)}
+    member(tmp_path / "h", block(1, "net.") | few)
     catalog = scan([tmp_path])
     names = {
         model.id: {key.name for key, _ in model.layers}
@@ -112,11 +116,22 @@ def test_an_unknown_wrapper_is_found(tmp_path):
     plain = {f"l{i}" for i in range(6)}
     assert names["a"] == names["b"] == plain
     assert names["c"] == plain | {"head"}
-    # A part of a model is no wrapper; two halves would come to one name;
-    # other shapes are other layers.
+    # A part of a model is no wrapper; nor is one of two halves; other shapes
+    # are other layers; two layers never come to one name; and one layer that
+    # meets another by chance does not rename the rest.
     assert names["d"] == {f"encoder.{name}" for name in plain}
-    assert len(names["e"]) == 6
+    assert names["e"] == {
+        f"{n}.l{i}" for n in ("one", "two") for i in range(3)
+    }
     assert names["f"] == {f"net.{name}" for name in plain}
+    assert names["h"] == {"net.l0", *(f"net.y{i}" for i in range(3))}
+    assert names["g"] == {f"net.{name}" for name in plain} | {"l0"}
+
+
+def test_a_checkpoint_does_not_rename_itself(tmp_path):
+    member(tmp_path / "a", block(4, "x.") | block(4, "x.x."))
+    names = {key.name for key, _ in scan([tmp_path]).models[0].layers}
+    assert names == {f"{x}.l{i}" for x in ("x", "x.x") for i in range(4)}
 
 
 def test_a_population_of_500_by_300_takes_seconds(tmp_path):
