@@ -54,7 +54,7 @@ def side_document(
         The k to report.
     """
     shares = np.full(len(levels), np.nan)
-    reason = "the side is wider than fit makes a joint spectrum for"
+    reason = "the side is too wide for fit to make its joint spectrum"
     if side.eigenvalues is not None:
         shares = explained(side.eigenvalues, levels, total=side.trace)
         reason = (

@@ -90,12 +90,12 @@ class Register:
         self, i: int, digest: bytes, fault: Quarantine | None, /
     ) -> bool:
         """Return whether map i counts, and remember why it does not."""
+        if fault is not None:
+            self.failed.append((i, fault))
+            return False
         first = self._seen.setdefault(digest, i)
         if first != i:
             self.duplicates.append((i, first))
-            return False
-        if fault is not None:
-            self.failed.append((i, fault))
             return False
         self.kept.append(i)
         self.digests.append(digest.hex())

@@ -279,6 +279,18 @@ def test_copies_of_one_checkpoint_are_nothing_to_compare(tmp_path):
     assert not out.exists()
 
 
+def test_copies_of_a_broken_member_are_broken_too(tmp_path):
+    folder, members, _ = dense(tmp_path, 4, {"w": (8, 9)})
+    broken = members["m01"]["w"] * np.nan
+    for name in ("m01", "m02"):
+        shutil.rmtree(folder / name)
+        write_dense(folder / name, {"w": broken})
+    run = spectra.fit(spectra.scan(folder))
+    assert run.value.layers[0].members == (0, 3)
+    assert run.value.layers[0].duplicates == ()
+    assert [q.id for q in run.value.quarantine] == ["m01", "m02"]
+
+
 @pytest.mark.parametrize(
     ("precision", "code"), [("f32", "OVERFLOW"), ("f64", None)]
 )
