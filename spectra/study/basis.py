@@ -191,7 +191,7 @@ def _region(
 def _model_axis(
     name: str, layer: LayerFit, task: LayerTask, k: int
 ) -> _Region:
-    _check_bytes(layer, task)
+    _require_same(layer, *digests(task))
     subspace = joint_subspace(layer, k)
     found = subspace.coefficients.shape[1]
     sources = [source for _, _, source in task.holders]
@@ -220,9 +220,10 @@ def _side_axis(name: str, joint: Any, k: int) -> _Region:
     )
 
 
-def _check_bytes(layer: LayerFit, task: LayerTask) -> None:
+def _require_same(
+    layer: LayerFit, found: tuple[str, ...], base: str | None
+) -> None:
     """Refuse other bytes than those that were fitted: their sums are wrong."""
-    found, base = digests(task)
     if (found, base) != (layer.digests, layer.base_digest):
         raise IntegrityError(
             printable(layer.name), "is not made of the bytes that were fitted"
@@ -240,14 +241,7 @@ def _fitted_again(
     outcome = fit_layer(task, how_of(settings, workers=1))
     if outcome.fit is None or outcome.fit.directions is None:
         raise IntegrityError(task.key.name, "cannot be read again")
-    again = outcome.fit
-    if (again.digests, again.base_digest) != (
-        layer.digests,
-        layer.base_digest,
-    ):
-        raise IntegrityError(
-            printable(layer.name), "is not made of the bytes that were fitted"
-        )
+    _require_same(layer, outcome.fit.digests, outcome.fit.base_digest)
     return outcome.fit.directions
 
 

@@ -5,7 +5,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,10 +172,16 @@ def _outcomes(
     blocks, and the bits do not depend on how many cores there are.
     """
     workers = workers_within(work.tasks, settings)
-    one = partial(_fit_one, how_of(settings, workers=workers))
+    how = how_of(settings, workers=workers)
     with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
         for done, (task, outcome) in enumerate(
-            _in_order(pool, one, work.tasks, ahead=2 * workers), 1
+            _in_order(
+                pool,
+                lambda task: fit_layer(task, how),
+                work.tasks,
+                ahead=2 * workers,
+            ),
+            1,
         ):
             if on_event is not None:
                 on_event(
@@ -219,10 +224,6 @@ def how_of(settings: FitSettings, /, *, workers: int) -> Pass:
         budget=Budget.of_process(settings.memory, workers=workers),
         save=settings.save_directions,
     )
-
-
-def _fit_one(how: Pass, task: LayerTask) -> LayerOutcome:
-    return fit_layer(task, how)
 
 
 def _in_order(
