@@ -10,7 +10,12 @@ from safetensors.numpy import load_file
 import spectra
 from spectra.core.errors import IntegrityError, UsageError
 from spectra.study.basis import write_basis
-from tests.checkpoints import adapters, dense, write_dense
+from tests.checkpoints import (
+    adapters,
+    dense,
+    write_adapter,
+    write_dense,
+)
 from tests.seam import sine
 
 SHAPES = {"a.weight": (9, 14), "b.weight": (14, 9)}
@@ -166,12 +171,25 @@ def test_layers_of_one_name_get_names_of_their_own(tmp_path):
         run.layer("head")
 
 
-def test_directions_that_are_rounding_are_not_written(tmp_path):
-    """Two members of rank 2: each side has 4 directions and no more."""
-    folder, _ = adapters(tmp_path / "a", [2, 2], {"q": (12, 10)})
-    run = spectra.fit(spectra.scan(folder))
-    write_basis(run.value, tmp_path / "b.st", k=8, axis="output")
-    assert load_file(tmp_path / "b.st")["q.basis"].shape == (12, 4)
+@pytest.mark.parametrize("low_rank", [True, False])
+def test_directions_that_are_rounding_are_not_written(tmp_path, low_rank):
+    """All outputs lie in one plane: that side has 2 directions, no more."""
+    rng = np.random.default_rng(0)
+    B = rng.standard_normal((12, 2))
+    for i in range(5):
+        A, folder = rng.standard_normal((2, 10)), tmp_path / "p" / f"m{i}"
+        if low_rank:
+            write_adapter(folder, {"q": (A, B)}, 2)
+        else:
+            write_dense(folder, {"q.weight": B @ A})
+    run = spectra.fit(spectra.scan(tmp_path / "p"))
+    found = {}
+    for axis in ("output", "input"):
+        write_basis(run.value, tmp_path / "b.st", k=8, axis=axis)
+        found[axis] = load_file(tmp_path / "b.st")["q.basis"]
+    assert found["output"].shape == (12, 2)
+    assert found["input"].shape == (10, 8)
+    assert sine(B, found["output"]) < 1e-5
     with pytest.raises(UsageError, match="64 directions at most"):
         write_basis(run.value, tmp_path / "b.st", k=65, axis="input")
 
