@@ -203,7 +203,6 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
     register = _members(reader, cache, sums)
     stack = sums.stack()
     inner, h, energy = _inner_products(reader, register.kept, cache, how)
-    noise = how.resolution(len(register.kept))
     output = _side(stack.U, sums.covariance[0], sums.trace)
     input_ = _side(stack.V, sums.covariance[1], sums.trace)
     return Products(
@@ -212,14 +211,14 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
         h=h,
         reference_energy=energy,
         rounding=np.array(sums.rounding),
-        resolution=noise,
+        resolution=how.resolution(len(register.kept)),
         singular_values=stack.s,
         ranks=stack.ranks,
         output=output,
         input=input_,
         initial=None,
         directions=(
-            _directions(stack, sums, (output, input_), noise)
+            _directions(stack, sums, (output, input_), how.side_resolution)
             if how.save
             else None
         ),

@@ -162,7 +162,7 @@ def low_rank_products(
         input=input_,
         initial=factors.initial(n),
         directions=(
-            _directions(lead, weighted, (output, input_), how.resolution(n))
+            _directions(lead, weighted, (output, input_), how.side_resolution)
             if how.save
             else None
         ),

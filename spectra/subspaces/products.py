@@ -55,6 +55,15 @@ class Pass:
         """Return the dtype in which the maps of `n` members are multiplied."""
         return np.float64 if n <= FEW else self.dtype
 
+    @property
+    def side_resolution(self) -> float:
+        """Return the share of a side's largest eigenvalue that is noise.
+
+        Covariances are sums of whole products in the blocks' precision; the
+        tests hold their eigenvalues to these bounds.
+        """
+        return 1e-6 if self.dtype == np.float32 else 1e-12
+
     def resolution(self, n: int, /) -> float:
         """Return c: eigenvalues below c times the largest are noise.
 
