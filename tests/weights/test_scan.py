@@ -282,7 +282,7 @@ def test_a_source_that_is_not_there(tmp_path):
         ("---\nbase_model: [org/b, org/c]\n---\n", "config", "org/b"),
         ("---\nlicense: 'mit' # x\n---\n", "mit", "org/config"),
         ('---\nbase_model: "org/b"\n---\n', "config", "org/b"),
-        ("---\nbase_model: /home/x/model\n---\n", "config", "org/config"),
+        ("---\nbase_model: /data/x/model\n---\n", "config", "org/config"),
         ("---\ntags:\n- a\nlicense: null\n---\n", "config", "org/config"),
         ("license: mit\n", "config", "org/config"),
         ("---\nx:\n  license: mit\n---\n", "config", "org/config"),
