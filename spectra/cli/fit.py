@@ -1,5 +1,7 @@
 """``spectra fit``: the one pass over the weights."""
 
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -49,11 +51,19 @@ def command(
     if json:
         console.document(_summary(run))
     else:
-        console.say(
-            f"{len(run.models)} checkpoints, {len(run.layers)} layers ->"
-            f" {out}; next: spectra overlap {out}"
-        )
+        _show(run)
     finish(run.value.quarantine, len(run.models), quarantine_ok)
+
+
+def _show(run: Run) -> None:
+    reasons = Counter(record.code for record in run.value.left_out)
+    if reasons:
+        counts = ", ".join(f"{n} {r}" for r, n in sorted(reasons.items()))
+        console.say(f"sound, but left out: {counts} (see docs/codes.md)")
+    console.say(
+        f"{len(run.models)} checkpoints, {len(run.layers)} layers ->"
+        f" {run.path}; next: spectra overlap {run.path}"
+    )
 
 
 def _summary(run: Run) -> dict[str, object]:
@@ -62,12 +72,6 @@ def _summary(run: Run) -> dict[str, object]:
         "n_scanned": run.value.n_scanned,
         "n_models": len(run.models),
         "layers": list(run.layers),
-        "left_out": [
-            {"id": q.id, "layer": q.layer, "code": q.code, "detail": q.detail}
-            for q in run.value.left_out
-        ],
-        "quarantine": [
-            {"id": q.id, "layer": q.layer, "code": q.code, "detail": q.detail}
-            for q in run.value.quarantine
-        ],
+        "left_out": [asdict(record) for record in run.value.left_out],
+        "quarantine": [asdict(record) for record in run.value.quarantine],
     }

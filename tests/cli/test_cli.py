@@ -82,6 +82,16 @@ def test_scan_says_what_it_leaves_out(tmp_path):
     assert "tensors that are no layers: 4 SKIP_NOT_MATRIX" in done.stdout
 
 
+def test_fit_says_what_it_leaves_out(tmp_path):
+    for i in range(3):
+        own = np.random.default_rng(i).standard_normal((4, 5))
+        write_dense(tmp_path / "p" / f"m{i}", {"same": np.eye(4), "own": own})
+    write_dense(tmp_path / "p" / "other", {"z": np.eye(7)})
+    done = spectra("fit", tmp_path / "p", "-o", tmp_path / "run.h5")
+    assert done.returncode == 0
+    assert "left out: 1 ALONE, 1 TOO_FEW_MEMBERS" in done.stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command):
     done = spectra(command, "--help")
