@@ -31,7 +31,7 @@ def command(
     ] = [],
     json: options.Json = False,
 ) -> None:
-    """Export mean and orthonormal basis of each layer; one streamed pass.
+    """Export mean and orthonormal basis of each layer; streams the weights.
 
     Example: spectra basis run.h5 -o basis.safetensors -k 4
     """

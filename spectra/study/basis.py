@@ -77,7 +77,10 @@ def write_basis(
     axis: Axis,
     layers: tuple[str, ...] = (),
 ) -> BasisFile:
-    """Write mean and orthonormal basis of each layer, one streamed pass.
+    """Write mean and orthonormal basis of each layer, streamed.
+
+    Checkpoints are read once to see that they are what was fitted, and once
+    to be combined.
 
     Parameters
     ----------
