@@ -119,6 +119,7 @@ class DenseReader:
     dtype: Any
     transposed: bool
     tensors: TensorReader
+    _base_entries: Array | None = None
 
     @property
     def size(self) -> int:
@@ -135,7 +136,7 @@ class DenseReader:
         fault = fault_in(flat, source.weight.dtype)
         flat = self._ordered(source, flat)
         if self.base is not None and fault is None:
-            flat -= self._entries(self.base, 0, self.size)
+            flat -= self._of_base(self.base, 0, self.size)
         return Loaded(flat, rounding, digest, fault)
 
     def digest(self, i: int, /) -> bytes:
@@ -146,20 +147,14 @@ class DenseReader:
     def base_digest(self) -> bytes | None:
         """Return the hash of the base's stored bytes, None without one.
 
+        The base is read here, once, and kept for the members.
+
         Raises
         ------
         Quarantine
             When the base cannot be used: no member of the layer can, then.
         """
-        if self.base is None:
-            return None
-        raw = self._read(self.base, 0, self.size)
-        digest = _digest(self.base, raw)
-        flat = self._decode(self.base, raw)
-        fault = fault_in(flat, self.base.weight.dtype)
-        if fault is not None:
-            raise Quarantine(fault.code, f"the base {fault.detail}")
-        return digest
+        return None if self.base is None else self._read_base(self.base)[0]
 
     def matrix(self, flat: Array, /) -> Array:
         """Return entries in stored order as the map (out, in), a view."""
@@ -172,8 +167,23 @@ class DenseReader:
         """Return entries ``[start, stop)`` of member i, in stored order."""
         values = self._entries(self.sources[i], start, stop)
         if self.base is not None:
-            values -= self._entries(self.base, start, stop)
+            values -= self._of_base(self.base, start, stop)
         return values
+
+    def _read_base(self, base: DenseSource) -> tuple[bytes, Array]:
+        raw = self._read(base, 0, self.size)
+        digest, flat = _digest(base, raw), self._decode(base, raw)
+        fault = fault_in(flat, base.weight.dtype)
+        if fault is not None:
+            raise Quarantine(fault.code, f"the base {fault.detail}")
+        self._base_entries = self._ordered(base, flat)
+        return digest, self._base_entries
+
+    def _of_base(self, base: DenseSource, start: int, stop: int) -> Array:
+        entries = self._base_entries
+        if entries is None:
+            entries = self._read_base(base)[1]
+        return entries[start:stop]
 
     def _read(self, source: DenseSource, start: int, stop: int) -> Any:
         return self.tensors.read(source.weight, start, stop)

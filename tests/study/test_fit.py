@@ -202,6 +202,26 @@ def test_bits_do_not_depend_on_memory_or_workers(tmp_path, monkeypatch):
     assert all(map(equal, kept.layers, twice.layers))
 
 
+@pytest.mark.parametrize("base", [False, True])
+def test_each_byte_is_read_once(tmp_path, monkeypatch, base):
+    """Where a layer of all members fits; the base counts as one of them."""
+    from spectra.weights.stream import TensorReader
+
+    taken = []
+    real = TensorReader.read
+
+    def counted(self, ref, start, stop, /):
+        raw = real(self, ref, start, stop)
+        taken.append(raw.size)
+        return raw
+
+    monkeypatch.setattr(TensorReader, "read", counted)
+    folder, _, _ = dense(tmp_path, 5, SHAPES, spread=0.1, dtype="BF16")
+    options = {"base": str(tmp_path / "base")} if base else {}
+    spectra.fit(spectra.scan(folder), **options)
+    assert sum(taken) == (5 + base) * 2 * 30 * 40 * 2
+
+
 def test_a_side_too_wide_has_no_spectrum_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("spectra.subspaces.dense.WIDEST_SIDE", 32)
     folder, _, _ = dense(tmp_path, 6, {"w.weight": (20, 40)})
