@@ -27,19 +27,22 @@ class FileRef:
     Attributes
     ----------
     path
-        Absolute path of a local file.
+        Absolute path of a local file, or ``hf://org/name@commit/path``.
     nbytes
         Its length.
     mtime_ns
-        Its time of last change; a file that changed is not read.
+        Its time of last change, 0 on a hub; a file that changed is not read.
     header_sha256
         Hash of the safetensors header, as hex.
+    etag
+        What a hub says that its content is (LFS: the SHA-256); else None.
     """
 
     path: str
     nbytes: int
     mtime_ns: int
     header_sha256: str
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,12 +3,20 @@
 import errno
 import os
 import stat
+from contextlib import AbstractContextManager
 from typing import Protocol, Self, runtime_checkable
 
 from spectra.core.errors import Quarantine
 from spectra.core.tensors import FileRef
 
-__all__ = ["ByteSource", "FileSource", "MemorySource", "read_bytes"]
+__all__ = [
+    "ByteSource",
+    "FileSource",
+    "MemorySource",
+    "OpenFile",
+    "Opener",
+    "read_bytes",
+]
 
 # A link as the last part of the path is refused, a FIFO does not block.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -25,6 +33,24 @@ class ByteSource(Protocol):
 
     def read_into(self, start: int, buffer: memoryview, /) -> None:
         """Fill `buffer` from offset `start`, wholly, or raise Quarantine."""
+        ...
+
+
+class OpenFile(ByteSource, Protocol):
+    """A file of a checkpoint, on a disk or on a hub."""
+
+    def reference(self, header_sha256: str, /) -> FileRef:
+        """Return what pins it, with the hash of its header."""
+        ...
+
+
+class Opener(Protocol):
+    """Opens a file by the path that a `FileRef` has; raises Quarantine."""
+
+    def __call__(
+        self, path: str, /, *, pinned: FileRef | None = None
+    ) -> AbstractContextManager[OpenFile]:
+        """Return it for a ``with`` block, where it is what `pinned` says."""
         ...
 
 
@@ -79,10 +105,10 @@ class FileSource:
         """Return the length when the file was opened."""
         return self._seen[0]
 
-    @property
-    def mtime_ns(self) -> int:
-        """Return the time of last change when the file was opened."""
-        return self._seen[1]
+    def reference(self, header_sha256: str, /) -> FileRef:
+        """Return what the file was when it was opened."""
+        nbytes, mtime_ns, _ = self._seen
+        return FileRef(self.path, nbytes, mtime_ns, header_sha256)
 
     def read_into(self, start: int, buffer: memoryview, /) -> None:
         """Fill `buffer` from offset `start`.
@@ -135,7 +161,7 @@ class FileSource:
         return status.st_size, status.st_mtime_ns, status.st_ino
 
     def _check_pin(self, pinned: FileRef) -> None:
-        if (self.nbytes, self.mtime_ns) != (pinned.nbytes, pinned.mtime_ns):
+        if self._seen[:2] != (pinned.nbytes, pinned.mtime_ns):
             raise Quarantine(
                 "SOURCE_CHANGED", f"{self.path} changed since it was scanned"
             )

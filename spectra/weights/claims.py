@@ -41,7 +41,7 @@ def read_claims(
     faults: tuple[Fault, ...] = ()
     if _CARD in folder.files:
         try:
-            card = front_matter(folder.files[_CARD], nbytes=limits.card_bytes)
+            card = front_matter(folder, _CARD, nbytes=limits.card_bytes)
         except Quarantine as fault:
             faults = (Fault(_CARD, "CARD_UNREADABLE", fault.detail),)
     papers = (card, raw.config, raw.metadata)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from spectra.core.errors import Quarantine
-from spectra.weights.bytes import FileSource, read_bytes
+from spectra.weights.bytes import read_bytes
+from spectra.weights.folders import Folder
 from spectra.weights.strict_json import JsonError, parse
 
 __all__ = ["front_matter", "read_object"]
@@ -16,14 +16,21 @@ _ITEM = re.compile(r"\s*-\s+(?P<value>.*)")
 
 
 def read_object(
-    path: Path, /, *, code: str, nbytes: int, depth: int, over: str = ""
+    folder: Folder,
+    name: str,
+    /,
+    *,
+    code: str,
+    nbytes: int,
+    depth: int,
+    over: str = "",
 ) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Parameters
     ----------
-    path
-        Not a link.
+    folder, name
+        Where it lies.
     code
         Of the Quarantine where it is no JSON object that we read.
     nbytes, depth
@@ -41,23 +48,25 @@ def read_object(
     Quarantine
         With `code`, or as the file is unreadable.
     """
-    with FileSource(path) as source:
+    with folder.open(name) as source:
         if source.nbytes > nbytes:
             raise Quarantine(
                 over or code,
-                f"{path.name} has {source.nbytes} bytes, more than {nbytes}",
+                f"{name} has {source.nbytes} bytes, more than {nbytes}",
             )
         raw = read_bytes(source, 0, source.nbytes)
     try:
         content = parse(raw, depth=depth)
     except JsonError as fault:
-        raise Quarantine(code, f"{path.name}: {fault.detail}") from fault
+        raise Quarantine(code, f"{name}: {fault.detail}") from fault
     if not isinstance(content, dict):
-        raise Quarantine(code, f"{path.name} is not a JSON object")
+        raise Quarantine(code, f"{name} is not a JSON object")
     return content
 
 
-def front_matter(path: Path, /, *, nbytes: int) -> Mapping[str, str]:
+def front_matter(
+    folder: Folder, name: str, /, *, nbytes: int
+) -> Mapping[str, str]:
     """Return the plain entries at the top of a model card.
 
     Only ``key: value`` at the margin and the first item of a list are
@@ -66,8 +75,8 @@ def front_matter(path: Path, /, *, nbytes: int) -> Mapping[str, str]:
 
     Parameters
     ----------
-    path
-        A README.md.
+    folder, name
+        Where a README.md lies.
     nbytes
         As much of it is read.
 
@@ -81,7 +90,7 @@ def front_matter(path: Path, /, *, nbytes: int) -> Mapping[str, str]:
     Quarantine
         Where the file is unreadable.
     """
-    with FileSource(path) as source:
+    with folder.open(name) as source:
         raw = read_bytes(source, 0, min(nbytes, source.nbytes))
     lines = iter(raw.decode("utf-8", errors="replace").splitlines())
     if next(lines, "").strip() != "---":

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from spectra.core.errors import Quarantine
+from spectra.weights.bytes import FileSource, Opener, OpenFile
 
 __all__ = ["Folder", "open_folder", "repository_of"]
 
@@ -19,26 +21,32 @@ class Folder:
 
     Attributes
     ----------
-    path
-        Absolute, as it was found.
     files
-        Real path of each name. A link that leads outside stays a link, and
-        `~spectra.weights.bytes.FileSource` refuses to open it.
+        The path of each name that it is opened by. A local link that leads
+        outside stays a link, and `~spectra.weights.bytes.FileSource` refuses
+        to open it.
     folders
-        Below it, in order of name; hidden ones and links are not followed.
+        Names of those below it, in order; hidden ones and links are not
+        followed.
     outside
-        Links to folders outside of what is scanned.
+        Names of links to folders outside of what is scanned.
+    opener
+        Opens its files.
     """
 
-    path: Path
-    files: Mapping[str, Path]
-    folders: tuple[Path, ...] = ()
-    outside: tuple[Path, ...] = ()
+    files: Mapping[str, str]
+    folders: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    opener: Opener = FileSource
+
+    def open(self, name: str, /) -> AbstractContextManager[OpenFile]:
+        """Open one of its files for a ``with`` block."""
+        return self.opener(self.files[name])
 
     def only(self, *names: str) -> "Folder":
         """Return this folder as if it held just the files named."""
         kept = {name: self.files[name] for name in names if name in self.files}
-        return Folder(self.path, MappingProxyType(kept))
+        return Folder(MappingProxyType(kept), opener=self.opener)
 
     def ending(self, *endings: str) -> tuple[str, ...]:
         """Return the file names with one of some endings, sorted."""
@@ -72,16 +80,14 @@ def open_folder(path: Path, /, *, root: Path) -> Folder:
     for entry in _entries(path):
         if not entry.is_symlink():
             if not entry.is_dir(follow_symlinks=False):
-                files[entry.name] = Path(os.path.realpath(entry.path))
+                files[entry.name] = os.path.realpath(entry.path)
             elif not entry.name.startswith("."):
-                folders.append(Path(entry.path))
+                folders.append(entry.name)
         elif not Path(entry.path).is_dir():
-            files[entry.name] = _followed(Path(entry.path), root)
+            files[entry.name] = str(_followed(Path(entry.path), root))
         elif not _inside(Path(os.path.realpath(entry.path)), root):
-            outside.append(Path(entry.path))
-    return Folder(
-        path, MappingProxyType(files), tuple(folders), tuple(outside)
-    )
+            outside.append(entry.name)
+    return Folder(MappingProxyType(files), tuple(folders), tuple(outside))
 
 
 def repository_of(path: Path, /) -> Path | None:

@@ -29,7 +29,7 @@ _PLAIN = (
     "id", "revision", "path", "architecture", "license", "base_claim",
     "duplicate_of",
 )  # fmt: skip
-_FILE = ("path", "nbytes", "mtime_ns", "header_sha256")
+_FILE = ("path", "nbytes", "mtime_ns", "header_sha256", "etag")
 
 
 def checkpoint_record(model: Checkpoint, /) -> dict[str, Any]:

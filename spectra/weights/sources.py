@@ -3,29 +3,30 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spectra.core.catalog import Quarantined
-from spectra.core.errors import Quarantine, UsageError
+from spectra.core.errors import UsageError
 from spectra.core.text import printable
 from spectra.weights.folders import Folder, open_folder, repository_of
-from spectra.weights.formats.full import SHARD_NAME
 from spectra.weights.formats.refused import FOREIGN, PICKLES
+from spectra.weights.search import (
+    CONFIGS,
+    STANDARD,
+    WEIGHTS,
+    Spot,
+    search,
+)
 
 __all__ = ["Place", "expand", "places"]
 
-_WEIGHTS = ".safetensors"
-_INDEX = ".safetensors.index.json"
-_STANDARD = ("model.safetensors", "adapter_model.safetensors")
-_CONFIGS = ("config.json", "adapter_config.json")
 _CARD = "README.md"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HOST = re.compile(r"^(hf://|https?://[^/]+/)")
 _REMOTE = re.compile(
     r"hf://.*|https?://.*|[\w-][\w.-]*(/[\w-][\w.-]*)?(@[\w./-]+)?"
 )
-_DEEPEST = 64
 _LISTS = 8
 
 
@@ -38,7 +39,8 @@ class Place:
     folder
         Its files, and no file of another checkpoint.
     path
-        The folder, or the file where the folder holds others too.
+        The folder, or the file where the folder holds others too: absolute,
+        or ``hf://org/name@commit/path``.
     ids
         Names for it, the shortest first; the longest says the most.
     revision
@@ -46,17 +48,9 @@ class Place:
     """
 
     folder: Folder
-    path: Path
+    path: str
     ids: tuple[str, ...]
     revision: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What lies in a folder and below it."""
-
-    places: tuple[Place, ...] = ()
-    faults: tuple[Quarantined, ...] = ()
 
 
 def expand(
@@ -101,15 +95,15 @@ def places(
     # resolve() would lose the names that links give.
     path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100
     if path.is_dir():
-        found = _search(path, path)
-        if found.places or found.faults:
-            return found.places, found.faults
+        found = _below(path)
+        if any(found):
+            return found
         raise UsageError(
             "E_SOURCE",
             f"no checkpoint lies in or below {source}",
             advice="a checkpoint is a folder with safetensors weights",
         )
-    if path.suffix.lower() in (_WEIGHTS, *PICKLES, *FOREIGN):
+    if path.suffix.lower() in (WEIGHTS, *PICKLES, *FOREIGN):
         if os.path.lexists(path):
             return (_single(path),), ()
     elif path.exists():
@@ -117,111 +111,57 @@ def places(
     raise _not_found(source)
 
 
-def _search(path: Path, root: Path) -> _Found:
-    try:
-        folder = open_folder(path, root=Path(os.path.realpath(root)))
-    except Quarantine as fault:
-        return _Found(faults=(_set_aside(path, root, fault),))
-    if len(path.parts) - len(root.parts) >= _DEEPEST:
-        deep = Quarantine("SOURCE_UNREADABLE", f"over {_DEEPEST} folders deep")
-        return _Found(faults=(_set_aside(path, root, deep),))
-    below = [_search(lower, root) for lower in folder.folders]
-    places = tuple(place for found in below for place in found.places)
-    faults = tuple(fault for found in below for fault in found.faults)
-    if _is_checkpoint(folder, has_below=bool(places)):
-        return _Found((_place(folder, path, root),), ())
-    outside = tuple(_outside(link, root) for link in folder.outside)
-    strays = tuple(_strays(folder, root))
-    return _Found(strays + places, outside + faults)
-
-
-def _is_checkpoint(folder: Folder, *, has_below: bool) -> bool:
-    """Return whether the files of a folder are one checkpoint.
-
-    Beside folders with weights, weights without a configuration are members
-    of a population like those; with one, the folders below are its parts.
-    """
-    weights = folder.ending(_WEIGHTS)
-    described = any(name in folder.files for name in _CONFIGS)
-    if described or folder.ending(_INDEX):
-        return bool(weights) or not has_below
-    if has_below:
-        return False
-    if weights:
-        return any(name in folder.files for name in _STANDARD)
-    return bool(folder.ending(*PICKLES, *FOREIGN))
-
-
-def _strays(folder: Folder, root: Path) -> Iterator[Place]:
-    """Return each file of weights, numbered shards together, as a place."""
-    seen = set()
-    for name in folder.ending(_WEIGHTS):
-        shard = SHARD_NAME.fullmatch(name)
-        stem = shard["stem"] if shard else name.removesuffix(_WEIGHTS)
-        if stem not in seen:
-            seen.add(stem)
-            names = [
-                other
-                for other in folder.ending(_WEIGHTS)
-                if shard and other.startswith(stem)
-            ]
-            yield _place(
-                folder.only(*(names or [name])), folder.path / name, root, stem
-            )
+def _below(
+    root: Path,
+) -> tuple[tuple[Place, ...], tuple[Quarantined, ...]]:
+    real = Path(os.path.realpath(root))
+    found = search(lambda steps: open_folder(root.joinpath(*steps), root=real))
+    faults = tuple(
+        Quarantined(
+            "/".join((root.name, *steps)), None, fault.code, fault.detail
+        )
+        for steps, fault in found.faults
+    )
+    return tuple(_place(spot, root) for spot in found.spots), faults
 
 
 def _single(path: Path) -> Place:
     """Return one file that was named; a link that was named is followed."""
     parent = open_folder(path.parent, root=path.parent)
-    folder = parent.only(*_CONFIGS, *([_CARD] * (path.name in _STANDARD)))
-    files = {**folder.files, path.name: Path(os.path.realpath(path))}
-    stem = "" if path.name in _STANDARD else path.stem
-    return _place(Folder(path.parent, files), path, path.parent, stem)
+    folder = parent.only(*CONFIGS, *([_CARD] * (path.name in STANDARD)))
+    files = {**folder.files, path.name: os.path.realpath(path)}
+    file = "" if path.name in STANDARD else path.name
+    place = _place(Spot((), file, Folder(files)), path.parent)
+    return replace(place, path=str(path))
 
 
-def _place(folder: Folder, path: Path, root: Path, stem: str = "") -> Place:
-    repository = repository_of(folder.path)
+def _place(spot: Spot, root: Path) -> Place:
+    inner = root.joinpath(*spot.steps)
+    repository = repository_of(inner)
     if repository is not None:
-        found = _in_cache(folder, path, repository)
+        found = _in_cache(spot, inner, repository)
         if found:
             return found
-    parts = [root.name, *folder.path.relative_to(root).parts, stem]
+    parts = [root.name, *spot.steps, spot.stem]
     parts = [part for part in parts if part] or ["checkpoint"]
     ids = tuple("/".join(parts[n:]) for n in reversed(range(len(parts))))
-    return Place(folder, path, ids)
+    return Place(spot.folder, str(inner / spot.file), ids)
 
 
-def _in_cache(folder: Folder, path: Path, repository: Path) -> Place | None:
+def _in_cache(spot: Spot, inner: Path, repository: Path) -> Place | None:
     """Return a place in ``models--org--name/snapshots/<commit>``."""
-    parts = folder.path.relative_to(repository).parts
+    parts = inner.relative_to(repository).parts
     if len(parts) < 2 or parts[0] != "snapshots":
         return None
-    commit, *inner = parts[1:]
+    commit, *below = parts[1:]
     if not _COMMIT.fullmatch(commit):
         return None
     name = repository.name.removeprefix("models--").replace("--", "/")
     ids = tuple(
-        "/".join((name + end, *inner))
+        "/".join((name + end, *below, *([spot.stem] if spot.stem else [])))
         for end in ("", f"@{commit[:7]}", f"@{commit}")
     )
-    return Place(folder, path, ids, commit)
-
-
-def _set_aside(path: Path, root: Path, fault: Quarantine) -> Quarantined:
-    name = "/".join((root.name, *path.relative_to(root).parts))
-    return Quarantined(name, None, fault.code, fault.detail)
-
-
-def _outside(link: Path, root: Path) -> Quarantined:
-    return _set_aside(
-        link,
-        root,
-        Quarantine(
-            "SOURCE_OUTSIDE",
-            "is a link that leads outside the folder that is scanned; name"
-            " its target as a SOURCE of its own",
-        ),
-    )
+    return Place(spot.folder, str(inner / spot.file), ids, commit)
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spectra.core.catalog import DenseSource, LowRankSource
 from spectra.core.errors import Quarantine
 from spectra.core.tensors import FileRef, TensorRef
-from spectra.weights.bytes import FileSource
+from spectra.weights.bytes import FileSource, Opener
 from spectra.weights.dtypes import (
     decode_into,
     rounding_power,
@@ -38,11 +38,14 @@ class TensorReader:
     files
         What each file was when it was scanned, by path: a file that is
         another one now is not read.
+    opener
+        Opens them.
     nbytes
         Bytes read so far.
     """
 
     files: Mapping[str, FileRef]
+    opener: Opener = FileSource
     nbytes: int = 0
     _buffer: NDArray[np.uint8] = field(
         default_factory=lambda: np.empty(0, np.uint8)
@@ -65,7 +68,7 @@ class TensorReader:
         raw = self._buffer[:count]
         self.nbytes += count
         pinned = self.files.get(ref.file)
-        with FileSource(ref.file, pinned=pinned) as source:
+        with self.opener(ref.file, pinned=pinned) as source:
             source.read_into(ref.start + start * width, raw.data)
         return raw
 

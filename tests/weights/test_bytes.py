@@ -103,7 +103,7 @@ def test_a23_a_file_that_changes_under_us(path, change):
             else:
                 file.seek(0, os.SEEK_END if change == "grow" else 0)
                 file.write(b"new")
-        os.utime(path, ns=(1, source.mtime_ns + 1_000))
+        os.utime(path, ns=(1, source.reference("").mtime_ns + 1_000))
         assert code_of(read_bytes, source, 0, 2000) == "SOURCE_CHANGED"
 
 

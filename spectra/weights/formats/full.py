@@ -81,7 +81,8 @@ def _weight_map(
     folder: Folder, index: str, limits: Limits
 ) -> Mapping[str, str]:
     content = read_object(
-        folder.files[index],
+        folder,
+        index,
         code="INDEX_SCHEMA",
         over="INDEX_LIMIT",
         nbytes=limits.index_bytes,
@@ -145,7 +146,7 @@ def _read_shard(
     # Byte for byte a name of this folder's own listing: no path is built.
     if shard not in folder.files:
         raise Quarantine("SHARD_MISSING", f"{printable(shard, 80)} is absent")
-    return read_file(folder.files[shard], limits=limits)
+    return read_file(folder, shard, limits=limits)
 
 
 def _check_agreement(
@@ -179,7 +180,8 @@ def _config(
         return {}
     try:
         return read_object(
-            folder.files[_CONFIG],
+            folder,
+            _CONFIG,
             code="CONFIG_UNREADABLE",
             nbytes=limits.config_bytes,
             depth=limits.depth,

@@ -29,13 +29,14 @@ def _read(folder: Folder, limits: Limits) -> RawCheckpoint:
             f"no {_CONFIG} beside {_WEIGHTS}, so the scale is unknown",
         )
     fields = read_object(
-        folder.files[_CONFIG],
+        folder,
+        _CONFIG,
         code="ADAPTER_CONFIG",
         nbytes=limits.config_bytes,
         depth=limits.depth,
     )
     adapter = read_adapter_config(fields)
-    file, header = read_file(folder.files[_WEIGHTS], limits=limits)
+    file, header = read_file(folder, _WEIGHTS, limits=limits)
     check_not_empty(header.tensors)
     return RawCheckpoint(
         (file,), header.tensors, header.metadata, fields, adapter

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from spectra.core.errors import Quarantine
 from spectra.core.tensors import FileRef, TensorRef
 from spectra.weights.adapters import AdapterConfig
-from spectra.weights.bytes import FileSource
 from spectra.weights.folders import Folder
 from spectra.weights.header import Header, read_header
 from spectra.weights.limits import Limits
@@ -68,14 +66,14 @@ class Format:
     read: Callable[[Folder, Limits], RawCheckpoint]
 
 
-def read_file(path: Path, /, *, limits: Limits) -> tuple[FileRef, Header]:
+def read_file(
+    folder: Folder, name: str, /, *, limits: Limits
+) -> tuple[FileRef, Header]:
     """Return one safetensors file's reference and header."""
-    with FileSource(path) as source:
-        header = read_header(source, file=str(path), limits=limits)
-        file = FileRef(
-            str(path), source.nbytes, source.mtime_ns, header.sha256
-        )
-    return file, header
+    path = folder.files[name]
+    with folder.open(name) as source:
+        header = read_header(source, file=path, limits=limits)
+        return source.reference(header.sha256), header
 
 
 def check_not_empty(tensors: tuple[TensorRef, ...], /) -> None:
