@@ -10,8 +10,6 @@ __all__ = [
     "gram",
     "largest_eigenvalues",
     "leading_eigenvectors",
-    "stack_directions",
-    "stack_spectrum",
 ]
 
 Array = Any
@@ -68,33 +66,3 @@ def leading_eigenvectors(C: Array, k: int, /) -> Array:
     xp = array_namespace(C)
     vectors = xp.flip(xp.linalg.eigh(C)[1], axis=1)
     return vectors[:, : min(k, C.shape[0])]
-
-
-def stack_spectrum(T: Array, k: int, /) -> Array:
-    """Return the `k` largest eigenvalues of ``T.T @ T``, T of shape (n, d).
-
-    Notes
-    -----
-    ``T @ T.T`` has the same non-zero eigenvalues: the smaller one is formed.
-    """
-    xp = array_namespace(T)
-    rows, columns = T.shape
-    narrow = T if rows <= columns else xp.matrix_transpose(T)
-    return largest_eigenvalues(gram(narrow), k)
-
-
-def stack_directions(T: Array, k: int, /) -> Array:
-    """Return the `k` leading eigenvectors of ``T.T @ T``, (d, k).
-
-    Parameters
-    ----------
-    T
-        Weighted directions, (n, d).
-    k
-        How many, at most min(n, d).
-    """
-    xp = array_namespace(T)
-    if T.shape[0] >= T.shape[1]:
-        return leading_eigenvectors(gram(xp.matrix_transpose(T)), k)
-    leading = xp.astype(leading_eigenvectors(gram(T), k), T.dtype)
-    return xp.linalg.qr(xp.matrix_transpose(T) @ leading)[0]

@@ -53,15 +53,12 @@ def side_document(
     levels
         The k to report.
     """
-    shares = np.full(len(levels), np.nan)
-    reason = "the side is too wide for fit to make its joint spectrum"
-    if side.eigenvalues is not None:
-        shares = explained(side.eigenvalues, levels, total=side.trace)
-        reason = (
-            f"{len(side.eigenvalues)} directions of {dimension} are known"
-            if side.trace > 0
-            else "every member is zero"
-        )
+    shares = explained(side.eigenvalues, levels, total=side.trace)
+    reason = (
+        f"{len(side.eigenvalues)} directions of {dimension} are known"
+        if side.trace > 0
+        else "every member is zero"
+    )
     pairs = pair_overlap(side.overlap, layer.ranks, dimension) or (None, None)
     empty = "no two members have a direction"
     return {

@@ -85,7 +85,7 @@ class RunWriter:
         if layer.directions is not None:
             kept = layer.directions
             arrays = (kept.left, kept.right, kept.output, kept.input)
-            needs += sum(a.nbytes for a in arrays if a is not None)
+            needs += sum(a.nbytes for a in arrays)
         free = disk_usage(self.folder).free
         if free < needs:
             raise StorageError(

@@ -19,7 +19,6 @@ from spectra.store.atomic import replacing
 from spectra.store.outputs import check_output
 from spectra.study.fit import how_of
 from spectra.study.tasks import work_of
-from spectra.subspaces.dense import WIDEST_SIDE
 from spectra.subspaces.joint import joint_subspace
 from spectra.subspaces.layer import LayerTask, digests, fit_layer
 from spectra.subspaces.materialise import combined
@@ -209,12 +208,6 @@ def _model_axis(
 
 
 def _side_axis(name: str, joint: Any, k: int) -> _Region:
-    if joint is None:
-        raise UsageError(
-            "E_SIDE_TOO_WIDE",
-            f"a side of {printable(name)} is wider than {WIDEST_SIDE}",
-            advice="leave the layer out with --layers",
-        )
     basis = np.ascontiguousarray(joint[:, :k])
     return _Region(
         ((f"{name}.basis", basis.shape),),

@@ -16,6 +16,7 @@ from spectra.backend.memory import Budget
 from spectra.core.catalog import Catalog, Quarantined
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
+from spectra.core.places import cache_folder
 from spectra.core.provenance import versions
 from spectra.core.settings import FitSettings, as_json
 from spectra.store.outputs import check_output
@@ -223,6 +224,7 @@ def how_of(settings: FitSettings, /, *, workers: int) -> Pass:
         dtype=_PRECISIONS[settings.precision],
         budget=Budget.of_process(settings.memory, workers=workers),
         save=settings.save_directions,
+        spill=cache_folder() / "spill",
     )
 
 

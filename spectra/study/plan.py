@@ -12,8 +12,9 @@ from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.study.tasks import work_of
 from spectra.subspaces.dense import plan_dense
-from spectra.subspaces.layer import LayerTask
+from spectra.subspaces.layer import LayerTask, kept_nbytes
 from spectra.subspaces.lowrank import low_rank_memory
+from spectra.subspaces.products import LayerCost
 
 __all__ = ["Plan", "plan", "workers_within"]
 
@@ -31,13 +32,14 @@ class Plan:
     Attributes
     ----------
     bytes_to_read
-        Of tensors; those of layers that do not fit twice.
+        Of tensors.
     requests
         To a hub: none for local checkpoints.
     memory_bytes
         Peak of the whole process.
     disk_bytes
-        Size of the run file.
+        Size of the run file, and of the layers that are kept on the disk
+        while they are fitted, since all their members do not fit the memory.
     """
 
     n_models: int
@@ -65,10 +67,8 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
     budget = Budget.of_process(settings.memory, workers=workers)
     costs = [_cost(task, settings, budget.nbytes) for task in work.tasks]
     largest = sorted((cost.nbytes for cost in costs), reverse=True)[:workers]
-    read = sum(
-        cost.passes * task.nbytes
-        for cost, task in zip(costs, work.tasks, strict=True)
-    )
+    spilled = sorted((cost.spilled for cost in costs), reverse=True)[:workers]
+    read = sum(task.nbytes for task in work.tasks)
     flops = sum(map(_flops, work.tasks))
     return Plan(
         n_models=len(work.members),
@@ -76,29 +76,27 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
         bytes_to_read=read,
         requests=0,
         memory_bytes=resident_bytes() + sum(largest),
-        disk_bytes=sum(map(_stored, work.tasks)),
+        disk_bytes=sum(map(_stored, work.tasks)) + sum(spilled),
         seconds=round(read / _READ_RATE + flops / _FLOP_RATE / workers, 1),
         workers=workers,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    nbytes: int
-    passes: int
-
-
-def _cost(task: LayerTask, settings: FitSettings, room: int) -> _Cost:
+def _cost(task: LayerTask, settings: FitSettings, room: int) -> LayerCost:
     """Return what a layer takes when `room` bytes are there for it."""
     dtype = np.float32 if settings.precision == "f32" else np.float64
     shape, sources = task.key.shape, [held for _, _, held in task.holders]
     ranks = [s.rank for s in sources if isinstance(s, LowRankSource)]
     if ranks:
-        return _Cost(low_rank_memory(shape, ranks), 1)
-    dense = plan_dense(
-        shape, len(sources), rank=settings.rank, dtype=dtype, room=room
+        return LayerCost(low_rank_memory(shape, ranks))
+    return plan_dense(
+        shape,
+        len(sources),
+        rank=settings.rank,
+        dtype=dtype,
+        kept=kept_nbytes(task, dtype),
+        room=room,
     )
-    return _Cost(dense.nbytes, 1 if dense.cached else 2)
 
 
 def _flops(task: LayerTask) -> float:

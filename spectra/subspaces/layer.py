@@ -30,7 +30,13 @@ from spectra.weights.stream import (
     read_low_rank,
 )
 
-__all__ = ["LayerOutcome", "LayerTask", "digests", "fit_layer"]
+__all__ = [
+    "LayerOutcome",
+    "LayerTask",
+    "digests",
+    "fit_layer",
+    "kept_nbytes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,11 @@ def digests(task: LayerTask, /) -> tuple[tuple[str, ...], str | None]:
     base = reader.base_digest()
     found = (reader.digest(i).hex() for i in range(len(reader.sources)))
     return tuple(found), base.hex() if base else None
+
+
+def kept_nbytes(task: LayerTask, dtype: Any, /) -> int:
+    """Return at most what a layer's members take while it is fitted."""
+    return _dense_reader(task, dtype, TensorReader(task.files)).kept_nbytes
 
 
 def _dense_reader(

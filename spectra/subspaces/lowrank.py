@@ -10,12 +10,8 @@ from numpy.typing import NDArray
 from spectra.backend.device import Device, to_host
 from spectra.core.catalog import LowRankSource
 from spectra.core.errors import Quarantine
-from spectra.linalg.gram import (
-    double_centred,
-    gram,
-    stack_directions,
-    stack_spectrum,
-)
+from spectra.linalg.gram import double_centred, gram
+from spectra.linalg.stacked import stack_directions, stack_spectrum
 from spectra.subspaces.products import Pass, Products, Register
 from spectra.subspaces.result import Directions, SideFit
 from spectra.subspaces.stacks import (
@@ -24,6 +20,7 @@ from spectra.subspaces.stacks import (
     factored_products,
     mean_projector,
     significant,
+    stack_memory,
     tile_size,
 )
 from spectra.weights.maps import LowRank
@@ -48,7 +45,7 @@ def low_rank_memory(shape: tuple[int, int], ranks: Sequence[int], /) -> int:
     n, r, width = len(ranks), max(ranks), 8
     stacks = n * r * (3 * sum(shape) + shape[1]) * width
     tiles = 6 * (tile_size(r) * r) ** 2 * width
-    smaller = 32 * sum(min(n * r, d) ** 2 for d in shape)
+    smaller = sum(stack_memory(n * r, d) for d in shape)
     return stacks + tiles + smaller + 64 * n * n
 
 
@@ -198,8 +195,5 @@ def _directions(
     joint = []
     for T, side in zip(weighted, sides, strict=True):
         vectors = stack_directions(T, min(JOINT, *T.shape))
-        spectrum = (
-            np.zeros(0) if side.eigenvalues is None else side.eigenvalues
-        )
-        joint.append(significant(vectors, spectrum, noise))
+        joint.append(significant(vectors, side.eigenvalues, noise))
     return lead.directions(joint[0], joint[1])

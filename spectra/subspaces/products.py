@@ -1,6 +1,7 @@
 """What a layer's maps leave behind, by position among those that were read."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from spectra.subspaces.result import Directions, SideFit
 
 __all__ = [
     "FEW",
+    "LayerCost",
     "Pass",
     "Products",
     "Register",
@@ -25,6 +27,22 @@ FEW = 64
 """Up to so many members products are formed in float64: it costs less than
 reading them, and with so few the rounding of float32 sums (1.2e-7 of the
 largest eigenvalue was seen) does not average out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What one layer takes.
+
+    Attributes
+    ----------
+    nbytes
+        Peak of what will be allocated.
+    spilled
+        Bytes that are kept on the disk, since the members do not fit.
+    """
+
+    nbytes: int
+    spilled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +61,8 @@ class Pass:
         What one layer may allocate.
     save
         Whether to keep directions.
+    spill
+        Folder for what is read once and does not fit the budget.
     """
 
     rank: int
@@ -50,6 +70,7 @@ class Pass:
     dtype: Any
     budget: Budget
     save: bool
+    spill: Path
 
     def product_dtype(self, n: int, /) -> Any:
         """Return the dtype in which the maps of `n` members are multiplied."""

@@ -48,8 +48,8 @@ class SideFit:
     ----------
     eigenvalues
         The largest (at most 64) of :math:`\sum_i x_i x_i^\top` (output side)
-        or :math:`\sum_i x_i^\top x_i` (input side), largest first; None where
-        the side is wider than 5120 (`subspaces.dense.WIDEST_SIDE`).
+        or :math:`\sum_i x_i^\top x_i` (input side), largest first. Of a side
+        wider than 5120 (`linalg.stacked.WIDE`) those that settled.
     trace
         The exact trace, :math:`\sum_i \|x_i\|^2`.
     projector_mean
@@ -59,7 +59,7 @@ class SideFit:
         N x N: :math:`\|U_i^\top U_j\|_F^2`, from 0 to min(q_i, q_j).
     """
 
-    eigenvalues: Vector | None
+    eigenvalues: Vector
     trace: float
     projector_mean: Vector
     overlap: Matrix
@@ -75,14 +75,13 @@ class Directions:
         N x out x K and N x in x K singular vectors, zero beyond a member's
         rank.
     output, input
-        Joint directions of the sides, out x k and in x k; None where the
-        side's eigenvalues are.
+        Joint directions of the sides, out x k and in x k.
     """
 
     left: NDArray[np.float32]
     right: NDArray[np.float32]
-    output: NDArray[np.float32] | None
-    input: NDArray[np.float32] | None
+    output: NDArray[np.float32]
+    input: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

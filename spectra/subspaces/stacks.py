@@ -13,8 +13,9 @@ from array_api_compat import device as device_of
 from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
-from spectra.linalg.gram import stack_spectrum
+from spectra.linalg.krylov import krylov_memory
 from spectra.linalg.overlap import block_sums, tiles
+from spectra.linalg.stacked import WIDE, stack_spectrum
 from spectra.subspaces.result import Directions
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "factored_products",
     "mean_projector",
     "significant",
+    "stack_memory",
     "tile_size",
 ]
 
@@ -40,6 +42,12 @@ def tile_size(rank: int, /) -> int:
     memory there is.
     """
     return max(1, 1024 // rank)
+
+
+def stack_memory(rows: int, d: int, /) -> int:
+    """Return the bytes that the spectrum of a stack (rows, d) takes."""
+    narrow = min(rows, d)
+    return 32 * narrow**2 if narrow <= WIDE else krylov_memory(d, JOINT)
 
 
 def significant(vectors: Array, eigenvalues: Float, resolution: float) -> Any:
@@ -81,8 +89,8 @@ class Stack:
         return Directions(
             left=_host32(self.U).transpose(0, 2, 1),
             right=_host32(self.V).transpose(0, 2, 1),
-            output=None if output is None else _host32(output),
-            input=None if input_ is None else _host32(input_),
+            output=_host32(output),
+            input=_host32(input_),
         )
 
     def weighted(self) -> tuple[Array, Array]:

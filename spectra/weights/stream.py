@@ -21,12 +21,15 @@ from spectra.weights.dtypes import (
     rounding_power,
     rounding_squares,
 )
+from spectra.weights.kept import KeptMaps, Store
 from spectra.weights.maps import LowRank
 from spectra.weights.soundness import fault_in
 
 __all__ = ["DenseReader", "Loaded", "TensorReader", "read_low_rank"]
 
 Array = NDArray[Any]
+
+_NAMES = {4: "F32", 8: "F64"}
 
 
 @dataclass(slots=True)
@@ -87,12 +90,17 @@ class Loaded:
         Hash of the stored bytes.
     fault
         Why it cannot be used; None where it can.
+    raw, dtype
+        Its entries in the reader's stored order as bytes, the base not yet
+        subtracted. The next reading overwrites them.
     """
 
     flat: Array
     rounding: float
     digest: bytes
     fault: Quarantine | None
+    raw: NDArray[np.uint8]
+    dtype: str
 
 
 @dataclass(slots=True)
@@ -137,10 +145,34 @@ class DenseReader:
         flat = self._decode(source, raw)
         rounding = rounding_power(flat, source.weight.dtype)
         fault = fault_in(flat, source.weight.dtype)
-        flat = self._ordered(source, flat)
+        dtype = source.weight.dtype
+        if source.transposed != self.transposed:
+            flat = self._ordered(source, flat)
+            raw, dtype = (
+                flat.copy().view(np.uint8),
+                _NAMES[flat.dtype.itemsize],
+            )
         if self.base is not None and fault is None:
             flat -= self._of_base(self.base, 0, self.size)
-        return Loaded(flat, rounding, digest, fault)
+        return Loaded(flat, rounding, digest, fault, raw, dtype)
+
+    @property
+    def kept_nbytes(self) -> int:
+        """Return at most how many bytes `Loaded.raw` has for all members."""
+        width = int(np.dtype(self.dtype).itemsize)
+        return sum(
+            source.weight.nbytes
+            if source.transposed == self.transposed
+            else self.size * width
+            for source in self.sources
+        )
+
+    def kept_in(self, store: Store, /) -> KeptMaps:
+        """Return room for maps that this reader has read."""
+        if self.base is None:
+            return KeptMaps(store, self.dtype, None)
+        base = self._of_base(self.base, 0, self.size)
+        return KeptMaps(store, self.dtype, base)
 
     def digest(self, i: int, /) -> bytes:
         """Return the hash of member i's stored bytes."""
@@ -150,7 +182,7 @@ class DenseReader:
     def base_digest(self) -> bytes | None:
         """Return the hash of the base's stored bytes, None without one.
 
-        The base is read here, once, and kept for the members.
+        The base is read here, once, and its entries kept for the members.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Gram matrices and spectra of stacks, on every device."""
+"""Gram matrices and their spectra, on every device."""
 
 import numpy as np
 import pytest
@@ -9,10 +9,8 @@ from spectra.linalg.gram import (
     gram,
     largest_eigenvalues,
     leading_eigenvectors,
-    stack_directions,
-    stack_spectrum,
 )
-from tests.seam import device, sine  # noqa: F401 - a fixture
+from tests.seam import device  # noqa: F401 - a fixture
 
 RNG = np.random.default_rng(1)
 
@@ -32,23 +30,6 @@ def test_double_centring_is_the_gram_matrix_of_centred_vectors(device):
     centred = X - X.mean(axis=0)
     K = to_host(double_centred(device.put(X @ X.T)))
     np.testing.assert_allclose(K, centred @ centred.T, atol=1e-11)
-
-
-@pytest.mark.parametrize("shape", [(5, 30), (30, 5)])
-def test_stack_spectrum_is_that_of_the_covariance(device, shape):
-    T = RNG.standard_normal(shape)
-    values = to_host(stack_spectrum(device.put(T), 4))
-    expected = np.linalg.svd(T, compute_uv=False)[:4] ** 2
-    np.testing.assert_allclose(values, expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("shape", [(9, 30), (30, 9)])
-def test_stack_directions_span_the_leading_right_vectors(device, shape):
-    T = RNG.standard_normal(shape) * np.arange(1, shape[1] + 1)
-    V = to_host(stack_directions(device.put(T), 3))
-    expected = np.linalg.svd(T)[2][:3].T
-    assert sine(expected, V) < 1e-7
-    np.testing.assert_allclose(V.T @ V, np.eye(3), atol=1e-12)
 
 
 def test_leading_eigenpairs_come_largest_first(device):

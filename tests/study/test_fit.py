@@ -184,29 +184,46 @@ def test_the_run_file_has_the_same_bytes_for_any_worker_count(
 
 
 def test_bits_do_not_depend_on_memory_or_workers(tmp_path, monkeypatch):
-    """Members kept in between and members read twice give the same run."""
+    """Members kept in memory and on the disk give the same run."""
     monkeypatch.setattr("spectra.backend.memory.resident_bytes", lambda: 0)
     shape, n = (64, 900), 70
     folder, _, _ = dense(tmp_path, n, {"w.weight": shape})
     catalog = spectra.scan(folder)
-    options = {"rank": 16, "dtype": np.float32}
+    kept = 4 * n * 64 * 900
+    options = {"rank": 16, "dtype": np.float32, "kept": kept}
     least = plan_dense(shape, n, room=0, **options).nbytes
     small = int((least + 21 * 2**20) / 0.9)
     room = Budget.of_process(small, workers=1).nbytes
-    assert not plan_dense(shape, n, room=room, **options).cached
-    twice = spectra.fit(catalog, memory=small, workers=1).value
-    kept = spectra.fit(catalog, memory=2**32, workers=2).value
-    assert plan(catalog.value, FitSettings(memory=small)).bytes_to_read == (
-        2 * plan(catalog.value, FitSettings()).bytes_to_read
+    assert plan_dense(shape, n, room=room, **options).spilled == kept
+    disk = spectra.fit(catalog, memory=small, workers=1).value
+    memory = spectra.fit(catalog, memory=2**32, workers=2).value
+    little, much = (
+        plan(catalog.value, FitSettings(memory=room))
+        for room in (small, 2**32)
     )
-    assert all(map(equal, kept.layers, twice.layers))
+    assert little.bytes_to_read == much.bytes_to_read == kept
+    assert little.disk_bytes == much.disk_bytes + kept
+    assert all(map(equal, memory.layers, disk.layers))
 
 
 @pytest.mark.parametrize("base", [False, True])
-def test_each_byte_is_read_once(tmp_path, monkeypatch, base):
-    """Where a layer of all members fits; the base counts as one of them."""
+@pytest.mark.parametrize("spilled", [False, True])
+@pytest.mark.parametrize("wide", [False, True])
+def test_each_byte_is_read_once(tmp_path, monkeypatch, base, spilled, wide):
+    """The base counts as a member; whatever fits, and however wide it is."""
+    from spectra.subspaces import dense as dense_module
     from spectra.weights.stream import TensorReader
 
+    if spilled:
+        real_plan = dense_module.plan_dense
+        monkeypatch.setattr(
+            dense_module,
+            "plan_dense",
+            lambda *args, **more: real_plan(*args, **more | {"room": 0}),
+        )
+        monkeypatch.setattr(Budget, "require", lambda *args: None)
+    if wide:
+        narrow(monkeypatch)
     taken = []
     real = TensorReader.read
 
@@ -222,18 +239,38 @@ def test_each_byte_is_read_once(tmp_path, monkeypatch, base):
     assert sum(taken) == (5 + base) * 2 * 30 * 40 * 2
 
 
-def test_a_side_too_wide_has_no_spectrum_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("spectra.subspaces.dense.WIDEST_SIDE", 32)
-    folder, _, _ = dense(tmp_path, 6, {"w.weight": (20, 40)})
-    run = spectra.fit(spectra.scan(folder), save_directions=True)
-    layer = run.value.layers[0]
-    assert layer.output.eigenvalues is not None
-    assert layer.input.eigenvalues is None
-    assert layer.directions.input is None
-    assert layer.input.overlap.shape == (6, 6)
-    document = spectra.overlap(run).document["layers"][0]
-    assert set(document["input_side"]["evr"].values()) == {None}
-    assert document["input_side"]["evr_reason"]
+def narrow(monkeypatch):
+    """Let every side count as too wide for its covariance."""
+    for module in ("linalg.stacked", "subspaces.members", "subspaces.dense"):
+        monkeypatch.setattr(f"spectra.{module}.WIDE", 8)
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("base", [False, True])
+def test_wide_sides_are_those_of_the_covariance(
+    tmp_path, monkeypatch, precision, base
+):
+    folder, _, _ = dense(tmp_path, 6, {"w.weight": (120, 90)}, spread=0.1)
+    options = {"base": str(tmp_path / "base")} if base else {}
+    options |= {"precision": precision, "save_directions": True}
+    catalog = spectra.scan(folder)
+    expected = spectra.fit(catalog, **options).value.layers[0]
+    narrow(monkeypatch)
+    found = spectra.fit(catalog, **options).value.layers[0]
+    tolerance = 1e-6 if precision == "f32" else 1e-12
+    for side in ("output", "input"):
+        one, other = getattr(expected, side), getattr(found, side)
+        for name in ("eigenvalues", "projector_mean"):
+            exact = getattr(one, name)
+            np.testing.assert_allclose(
+                getattr(other, name), exact, atol=2 * tolerance * exact[0]
+            )
+        assert one.trace == other.trace
+        U, V = (
+            getattr(layer.directions, side)[:, :1]
+            for layer in (expected, found)
+        )
+        np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-3)
 
 
 def test_large_matrices_go_through_the_krylov_solver(tmp_path, monkeypatch):
@@ -472,7 +509,7 @@ def test_peak_memory_stays_below_what_was_given(tmp_path, workers):
     """A population five times larger than --memory, fitted in a process."""
     memory, n = 320 * 2**20, 96
     shapes = {f"small{i}": (96, 512) for i in range(66)}
-    # All members of one of these do not fit together: they are read twice.
+    # All members of one of these do not fit together: the disk keeps them.
     shapes |= {"large0": (640, 1024), "large1": (1024, 640)}
     for i in range(n):
         rng = np.random.default_rng(i)
