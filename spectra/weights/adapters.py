@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from spectra.core.errors import Quarantine
 from spectra.core.text import printable
 
-__all__ = ["AdapterConfig", "read_adapter_config"]
+__all__ = ["AdapterConfig", "checked_alpha", "read_adapter_config"]
 
 # Variants that change the map, or what the map is added to. Any other
 # `use_...` that is set is refused too: a later PEFT may have more of them.
@@ -77,6 +77,28 @@ class AdapterConfig:
         alpha = _exception(self.alpha_pattern, module, self.alpha)
         return alpha / (math.sqrt(rank) if self.rslora else rank)
 
+    def checked_scale(self, module: str, rank: int, /) -> float:
+        """Return `scale_of` a module, or raise if its factors differ in rank.
+
+        Parameters
+        ----------
+        module
+            Named as in the base model.
+        rank
+            That its factors have.
+
+        Raises
+        ------
+        Quarantine
+            ADAPTER_CONFIG, where the configuration says another one.
+        """
+        if rank != self.rank_of(module):
+            raise _refused(
+                f"rank {self.rank_of(module)} of {printable(module, 80)}, its"
+                f" factors have {rank}"
+            )
+        return self.scale_of(module)
+
 
 def read_adapter_config(fields: Mapping[str, Any], /) -> AdapterConfig:
     """Return the scale of an adapter from its configuration.
@@ -105,18 +127,25 @@ def read_adapter_config(fields: Mapping[str, Any], /) -> AdapterConfig:
     base = fields.get("base_model_name_or_path")
     return AdapterConfig(
         rank=_rank("r", fields.get("r")),
-        alpha=_alpha("lora_alpha", fields.get("lora_alpha")),
+        alpha=checked_alpha("lora_alpha", fields.get("lora_alpha")),
         rslora=_flag("use_rslora", fields),
         rank_pattern=tuple(
             (key, _rank(key, value))
             for key, value in _patterns("rank_pattern", fields)
         ),
         alpha_pattern=tuple(
-            (key, _alpha(key, value))
+            (key, checked_alpha(key, value))
             for key, value in _patterns("alpha_pattern", fields)
         ),
         base_model=base if isinstance(base, str) and base else None,
     )
+
+
+def checked_alpha(name: str, value: Any, /) -> float:
+    """Return an alpha that may be one; ADAPTER_CONFIG where it may not."""
+    if type(value) not in (int, float) or not 0 < value <= _LARGEST_ALPHA:
+        raise _refused(f"alpha {printable(name, 80)} = {_shown(value)}")
+    return float(value)
 
 
 def _check_variant(fields: Mapping[str, Any]) -> None:
@@ -144,12 +173,6 @@ def _rank(name: str, value: Any) -> int:
     if type(value) is not int or not 0 < value <= _LARGEST_RANK:
         raise _refused(f"rank {printable(name, 80)} = {_shown(value)}")
     return value
-
-
-def _alpha(name: str, value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value <= _LARGEST_ALPHA:
-        raise _refused(f"alpha {printable(name, 80)} = {_shown(value)}")
-    return float(value)
 
 
 def _flag(name: str, fields: Mapping[str, Any]) -> bool:

@@ -1,65 +1,114 @@
-"""The tensors of one LoRA adapter, paired into updates ``scale * B @ A``."""
+"""The tensors of one adapter, paired into updates ``scale * B @ A``."""
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from spectra.core.catalog import LayerKey, LayerSource, LowRankSource, Skipped
 from spectra.core.errors import Quarantine
 from spectra.core.tensors import REAL_DTYPES, TensorRef
 from spectra.core.text import printable
-from spectra.weights.adapters import AdapterConfig
-from spectra.weights.layers import Sorted
+from spectra.weights.adapters import checked_alpha
+from spectra.weights.bytes import Opener
+from spectra.weights.formats.raw import RawCheckpoint
+from spectra.weights.fused import parts
+from spectra.weights.layers import Sorted, sort_dense
+from spectra.weights.limits import Limits
+from spectra.weights.lora import Naming
+from spectra.weights.lora.naming import Scale, Side
 from spectra.weights.naming import layer_names
+from spectra.weights.scalars import read_scalars
 
 __all__ = ["sort_low_rank"]
 
-_ROOT = "base_model.model."
+Pair = dict[Side, TensorRef]
+Layer = tuple[LayerKey, LayerSource]
 
-# "....query.lora_A.weight", "....query.lora_A.default.weight" and, of an
-# embedding, "....lora_embedding_A" or "....lora_embedding_A.default".
-_FACTOR = re.compile(
-    r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])"
-    r"(\.[^.]+)??(?(embedding)|\.weight)"
-)
-
-Pair = dict[str, TensorRef]
+# Beside the updates, and of no use without the base.
+_OF_THE_BASE = (".base_layer.weight", ".original_module.weight")
+_ROWS = ".token_adapter."
 
 
 def sort_low_rank(
-    tensors: Iterable[TensorRef],
-    config: AdapterConfig,
+    raw: RawCheckpoint,
+    naming: Naming,
+    opener: Opener,
     /,
+    *,
+    limits: Limits,
 ) -> Sorted:
-    """Return the updates that a LoRA adapter holds.
+    """Return the updates that an adapter holds.
 
     Parameters
     ----------
-    tensors
-        All tensors of adapter_model.safetensors.
-    config
-        Its scale.
+    raw
+        All of its tensors, and its papers.
+    naming
+        What they are called.
+    opener
+        Opens the files, for the alphas that are tensors.
+    limits
+        Caps on full weights beside the updates.
 
     Returns
     -------
     Sorted
         An embedding's factors are those of the transposed update, so its
         shape is (size, vocabulary). Full weights that were saved beside the
-        updates (modules_to_save) and biases are skipped.
+        updates (modules_to_save) are dense layers.
 
     Raises
     ------
     Quarantine
         SHAPE_MISMATCH where A and B do not fit, ADAPTER_CONFIG where the
-        ranks are not those of the configuration.
+        scale is unknown or impossible.
     """
+    pairs, rest = _paired(raw.tensors, naming)
+    alphas = {
+        module: pair.pop("alpha")
+        for module, pair in pairs.items()
+        if "alpha" in pair
+    }
+    numbers = read_scalars(alphas.values(), raw.files, opener)
+    scale = naming.scale(
+        raw,
+        {
+            module: checked_alpha(ref.name, numbers[ref.name])
+            for module, ref in alphas.items()
+        },
+    )
+    beside = _beside(rest, naming, limits)
+    layers, skipped = list(beside.layers), list(beside.skipped)
+    skipped += [Skipped(ref.name, "SKIP_SCALE") for ref in alphas.values()]
+    names = _names(pairs, naming)
+    taken = set(names.values())
+    for module, pair in pairs.items():
+        source = _source(module, pair, scale)
+        if min(source.B.shape[0], source.A.shape[1]) > 1:
+            found = _layers(names[module], source, taken)
+            layers += found
+            taken |= {key.name for key, _ in found}
+        else:
+            skipped += [
+                Skipped(ref.name, "SKIP_NOT_MATRIX") for ref in pair.values()
+            ]
+    return Sorted(
+        tuple(sorted(layers, key=lambda layer: layer[0])),
+        tuple(skipped),
+        beside.refused,
+    )
+
+
+def _paired(
+    tensors: Iterable[TensorRef], naming: Naming
+) -> tuple[dict[str, Pair], list[TensorRef]]:
+    """Return what belongs to each module, and what to none."""
     pairs: dict[str, Pair] = {}
-    skipped: list[Skipped] = []
+    rest = []
     for ref in tensors:
-        found = _FACTOR.fullmatch(ref.name)
-        if found:
-            _enter(pairs.setdefault(found["module"], {}), found["side"], ref)
+        role = naming.role(ref)
+        if role is not None:
+            _enter(pairs.setdefault(role[0], {}), role[1], ref)
         elif ".lora_" in ref.name and not ref.name.endswith(".bias"):
             raise Quarantine(
                 "ADAPTER_CONFIG",
@@ -67,23 +116,11 @@ def sort_low_rank(
                 " LoRA whose update is not scale * B @ A",
             )
         else:
-            skipped.append(Skipped(ref.name, "SKIP_NOT_UPDATE"))
-    names = layer_names(pairs)
-    layers = []
-    for module, pair in pairs.items():
-        layer = _layer(names[module], module, pair, config)
-        if min(layer[0].shape) > 1:
-            layers.append(layer)
-        else:
-            skipped += [
-                Skipped(ref.name, "SKIP_NOT_MATRIX") for ref in pair.values()
-            ]
-    return Sorted(
-        tuple(sorted(layers, key=lambda layer: layer[0])), tuple(skipped)
-    )
+            rest.append(ref)
+    return pairs, rest
 
 
-def _enter(pair: Pair, side: str, ref: TensorRef) -> None:
+def _enter(pair: Pair, side: Side, ref: TensorRef) -> None:
     if side in pair:
         raise Quarantine(
             "SHAPE_MISMATCH",
@@ -93,25 +130,51 @@ def _enter(pair: Pair, side: str, ref: TensorRef) -> None:
     pair[side] = ref
 
 
-def _layer(
-    name: str, module: str, pair: Pair, config: AdapterConfig
-) -> tuple[LayerKey, LayerSource]:
+def _names(modules: Iterable[str], naming: Naming) -> Mapping[str, str]:
+    """Return the layer's name of each module, or its own where two clash."""
+    known = {module: naming.layer(module) for module in modules}
+    if len(set(known.values())) < len(known):
+        known = {module: module for module in known}
+    bare = layer_names(known.values())
+    return {module: bare[name] for module, name in known.items()}
+
+
+def _beside(rest: list[TensorRef], naming: Naming, limits: Limits) -> Sorted:
+    """Return the full weights among tensors that belong to no update."""
+    full, skipped = [], []
+    for ref in rest:
+        if (
+            not naming.keeps_full
+            or len(ref.shape) < 2
+            or ref.name.endswith(_OF_THE_BASE)
+            or _ROWS in ref.name
+        ):
+            skipped.append(Skipped(ref.name, "SKIP_NOT_UPDATE"))
+        else:
+            full.append(ref)
+    found = sort_dense(full, {}, limits=limits)
+    return replace(found, skipped=(*skipped, *found.skipped))
+
+
+def _source(module: str, pair: Pair, scale: Scale) -> LowRankSource:
     if set(pair) != {"A", "B"}:
-        raise _mismatch(module, f"has only lora_{next(iter(pair))}")
+        raise _mismatch(module, f"has only {', '.join(pair) or 'alpha'}")
     A, B = _flat(pair["A"]), _flat(pair["B"])
     if A.shape[0] != B.shape[1]:
         raise _mismatch(module, f"has A of {A.shape} and B of {B.shape}")
-    bare = module.removeprefix(_ROOT)
-    rank = config.rank_of(bare)
-    if A.shape[0] != rank:
-        raise Quarantine(
-            "ADAPTER_CONFIG",
-            f"rank {rank} of {printable(bare, 80)}, its factors have"
-            f" {A.shape[0]}",
+    return LowRankSource(A, B, scale(module, A.shape[0]))
+
+
+def _layers(name: str, source: LowRankSource, taken: set[str]) -> list[Layer]:
+    """Return an update, divided as the map is that it is added to."""
+    into = source.A.shape[1]
+    return [
+        (
+            LayerKey(part, (rows.shape[0], into), "low-rank"),
+            replace(source, B=rows),
         )
-    shape = (B.shape[0], A.shape[1])
-    source = LowRankSource(A, B, config.scale_of(bare))
-    return LayerKey(name, shape, "low-rank"), source
+        for part, rows in parts(name, source.B, into, config={}, taken=taken)
+    ]
 
 
 def _flat(ref: TensorRef) -> TensorRef:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 __all__ = [
     "Families",
+    "Fused",
     "Order",
     "Traits",
     "bare_name",
@@ -29,6 +30,29 @@ _NAMES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
+class Fused:
+    """Several maps in one tensor.
+
+    Attributes
+    ----------
+    names
+        Of such tensors and layers; the groups ``before`` and ``after`` stand
+        around the name of a part.
+    parts
+        Their names, from the first row on.
+    sizes
+        The rule by which rows belong to them.
+    model_types
+        Those that hold them so; None for all.
+    """
+
+    names: re.Pattern[str]
+    parts: tuple[str, ...]
+    sizes: str
+    model_types: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """What the name of a tensor tells.
 
@@ -44,6 +68,8 @@ class Traits:
         Some families store it in x out and others out x in.
     wider
         It is one of those and has more outputs than inputs: its shape tells.
+    fused
+        How it may hold several maps; None where it does not.
     """
 
     order: Order
@@ -51,6 +77,7 @@ class Traits:
     quantised: bool
     conv1d: bool
     wider: bool
+    fused: Fused | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +96,13 @@ class Families:
         ``model_type`` of config.json that means in x out, where no shape does.
     layouts
         Names of tensors that are not stored out first; the last one holds.
+    quantised_config
+        Entries of config.json that only quantised checkpoints have.
+    fused
+        Tensors that may hold several maps.
+    words
+        One word, with the underscore behind it, of a name that has those for
+        dots.
     """
 
     prefixes: re.Pattern[str]
@@ -79,6 +113,9 @@ class Families:
     wider: re.Pattern[str]
     conv1d_types: frozenset[str]
     layouts: tuple[tuple[re.Pattern[str], Order], ...]
+    quantised_config: tuple[str, ...]
+    fused: tuple[Fused, ...]
+    words: re.Pattern[str]
 
 
 @cache
@@ -105,6 +142,9 @@ def read_families() -> Families:
             (re.compile(row["names"]), row["order"])
             for row in _all(tables, "layout")
         ),
+        quantised_config=tuple(_all(tables, "quantised_config")),
+        fused=tuple(_fused(row) for row in _all(tables, "fused")),
+        words=_words(_all(tables, "words")),
     )
 
 
@@ -121,6 +161,9 @@ def traits(name: str, /) -> Traits:
         quantised=bool(families.quantised.fullmatch(name)),
         conv1d=bool(families.conv1d.fullmatch(name)),
         wider=bool(families.wider.fullmatch(name)),
+        fused=next(
+            (row for row in families.fused if row.names.fullmatch(name)), None
+        ),
     )
 
 
@@ -137,3 +180,19 @@ def _all(tables: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
 
 def _endings(words: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"(.*[./])?({'|'.join(words)})")
+
+
+def _fused(row: Mapping[str, Any]) -> Fused:
+    types = row.get("model_types")
+    return Fused(
+        re.compile(row["names"]),
+        tuple(row["parts"]),
+        row["sizes"],
+        None if types is None else frozenset(types),
+    )
+
+
+def _words(words: Iterable[str]) -> re.Pattern[str]:
+    # The longest first, so that none ends where a longer one goes on.
+    longest = sorted(map(re.escape, words), key=len, reverse=True)
+    return re.compile(rf"(?P<word>{'|'.join(longest)}|\d+)(?:_(?=.)|$)")

@@ -15,12 +15,14 @@ from spectra.core.errors import Quarantine
 from spectra.core.tensors import REAL_DTYPES, TensorRef
 from spectra.core.text import printable
 from spectra.weights.families import Order, Traits, read_families, traits
+from spectra.weights.fused import parts
 from spectra.weights.limits import Limits
 from spectra.weights.naming import layer_names
 
 __all__ = ["Sorted", "check_not_quantised", "sort_dense"]
 
 _INTEGERS = ("BOOL", "I", "U")
+_CODES = ("I", "U", "F4", "F6_", "F8_E8M0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +44,35 @@ def check_not_quantised(
     tensors: Iterable[TensorRef], config: Mapping[str, Any], /
 ) -> None:
     """Raise Quarantine where a checkpoint holds codes instead of weights."""
-    if config.get("quantization_config"):
-        raise Quarantine(
-            "QUANTISED",
-            "config.json has a quantization_config; use the base model, or"
-            " save it dequantised",
-        )
+    nested = [part for part in config.values() if isinstance(part, dict)]
+    for key in read_families().quantised_config:
+        if any(part.get(key) for part in (config, *nested)):
+            raise _quantised(f"config.json has a {key}")
     for ref in tensors:
         if traits(ref.name).quantised:
-            raise Quarantine(
-                "QUANTISED",
+            raise _quantised(
                 f"tensor {printable(ref.name, 80)} belongs to a quantised"
-                " checkpoint; use the base model, or save it dequantised",
+                " checkpoint"
             )
+        if _holds_codes(ref):
+            raise _quantised(
+                f"{printable(ref.name, 80)} is stored as {ref.dtype}"
+            )
+
+
+def _quantised(what: str) -> Quarantine:
+    return Quarantine(
+        "QUANTISED", f"{what}; use the base model, or save it dequantised"
+    )
+
+
+def _holds_codes(ref: TensorRef) -> bool:
+    """Return whether a matrix of weights is kept as something else."""
+    return (
+        len(ref.shape) > 1
+        and _ends(ref, "weight")
+        and ref.dtype.startswith(_CODES)
+    )
 
 
 def sort_dense(
@@ -82,7 +100,9 @@ def sort_dense(
     """
     tensors = tuple(tensors)
     swapped = _conv1d_is_swapped(tensors, config)
-    skipped, maps = [], {}
+    taken = {ref.name for ref in tensors}
+    skipped: list[Skipped] = []
+    maps: dict[str, DenseSource] = {}
     for ref in tensors:
         known = traits(ref.name)
         order = "out-last" if swapped and known.conv1d else known.order
@@ -90,8 +110,13 @@ def sort_dense(
         reason = _reason_to_skip(ref, known, source, limits)
         if reason:
             skipped.append(Skipped(ref.name, reason))
-        else:
+        elif source.transposed or len(ref.shape) > 2:
             maps[ref.name] = source
+        else:
+            width = ref.shape[1]
+            found = parts(ref.name, ref, width, config=config, taken=taken)
+            maps |= {name: DenseSource(rows) for name, rows in found}
+            taken |= {name for name, _ in found}
     names = layer_names(maps)
     return _within_limits(
         {names[name]: source for name, source in maps.items()},

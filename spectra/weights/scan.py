@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from spectra.core.catalog import Catalog, Checkpoint, Quarantined
 from spectra.core.errors import Quarantine
 from spectra.core.events import Observer, Progress
-from spectra.weights.bytes import FileSource
+from spectra.weights.bytes import FileSource, Opener
 from spectra.weights.catalog_file import is_catalog, read_catalog
 from spectra.weights.claims import read_claims
 from spectra.weights.duplicates import duplicates
@@ -17,6 +17,7 @@ from spectra.weights.formats import RawCheckpoint, read_checkpoint
 from spectra.weights.grouping import group
 from spectra.weights.layers import Sorted, check_not_quantised, sort_dense
 from spectra.weights.limits import Limits
+from spectra.weights.lora import naming_of
 from spectra.weights.prefixes import without_unknown_prefixes
 from spectra.weights.sources import Place, expand, places
 
@@ -178,7 +179,7 @@ def _described(
                 pass
         return replace(member, id=name), []
     raw = read_checkpoint(member.folder, limits=limits)
-    found = _layers(raw, limits)
+    found = _layers(raw, member.folder.opener, limits)
     claims = read_claims(member.folder, raw, limits=limits)
     checkpoint = Checkpoint(
         id=name,
@@ -198,9 +199,10 @@ def _described(
     return checkpoint, faults
 
 
-def _layers(raw: RawCheckpoint, limits: Limits) -> Sorted:
-    if raw.adapter is not None:
-        found = sort_low_rank(raw.tensors, raw.adapter)
+def _layers(raw: RawCheckpoint, opener: Opener, limits: Limits) -> Sorted:
+    naming = naming_of(raw)
+    if naming is not None:
+        found = sort_low_rank(raw, naming, opener, limits=limits)
     else:
         check_not_quantised(raw.tensors, raw.config)
         found = sort_dense(raw.tensors, raw.config, limits=limits)

@@ -11,7 +11,12 @@ from spectra.weights.formats.refused import FOREIGN, PICKLES
 __all__ = ["CONFIGS", "STANDARD", "WEIGHTS", "Found", "Spot", "search"]
 
 WEIGHTS = ".safetensors"
-STANDARD = ("model.safetensors", "adapter_model.safetensors")
+STANDARD = (
+    "model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "adapter_model.safetensors",
+    "pytorch_lora_weights.safetensors",
+)
 CONFIGS = ("config.json", "adapter_config.json")
 
 _INDEX = ".safetensors.index.json"

@@ -200,8 +200,15 @@ def test_real_full_weights(populations: Path, name, tensors, precision):
         assert_sides(layer, maps, precision)
 
 
+_FUSED = ("q_proj", "k_proj", "v_proj")
+
+
 def _tensor(folder: Path, name: str):
     tensors = load_file(folder / "model.safetensors")
+    place, _, part = name.rpartition(".")
+    fused = tensors.get(f"{place}.in_proj_weight")
+    if part in _FUSED and fused is not None:
+        return np.split(fused, 3)[_FUSED.index(part)].astype("f8")
     return tensors.get(name, tensors.get(f"{name}.weight")).astype("f8")
 
 

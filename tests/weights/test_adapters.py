@@ -190,17 +190,36 @@ def test_factors_in_integers_are_quantised():
 
 
 def test_what_stands_beside_the_updates():
+    root = "base_model.model"
     keys = factors([4, 6], [6, 4])
-    keys |= factors([4, 6], [1, 4], module="base_model.model.score")
-    keys["base_model.model.classifier.weight"] = ["F32", [3, 6]]
-    keys[f"base_model.model.{QUERY}.lora_B.bias"] = ["F32", [6]]
+    keys |= factors([4, 6], [1, 4], module=f"{root}.score")
+    keys |= {
+        f"{root}.classifier.weight": ["F32", [3, 6]],
+        f"{root}.pooler.modules_to_save.default.dense.weight": ["F32", [6, 6]],
+        f"{root}.pooler.original_module.weight": ["F32", [6, 6]],
+        f"{root}.embed.base_layer.weight": ["F32", [9, 6]],
+        f"{root}.embed.token_adapter.trainable_tokens_delta": ["F32", [2, 6]],
+        f"{root}.classifier.bias": ["F32", [3]],
+        f"{root}.{QUERY}.lora_B.bias": ["F32", [6]],
+        f"{root}.head.weight": ["I8", [3, 6]],
+    }
     found = sort_keys(keys, PLAIN)
-    assert [key.name for key, _ in found.layers] == [QUERY]
+    assert [(key.name, key.kind) for key, _ in found.layers] == [
+        ("classifier", "dense"),
+        (QUERY, "low-rank"),
+        ("pooler.dense", "dense"),
+    ]
     assert {entry.tensor: entry.reason for entry in found.skipped} == {
-        "base_model.model.classifier.weight": "SKIP_NOT_UPDATE",
-        f"base_model.model.{QUERY}.lora_B.bias": "SKIP_NOT_UPDATE",
-        "base_model.model.score.lora_A.weight": "SKIP_NOT_MATRIX",
-        "base_model.model.score.lora_B.weight": "SKIP_NOT_MATRIX",
+        f"{root}.pooler.original_module.weight": "SKIP_NOT_UPDATE",
+        f"{root}.embed.base_layer.weight": "SKIP_NOT_UPDATE",
+        f"{root}.embed.token_adapter.trainable_tokens_delta": (
+            "SKIP_NOT_UPDATE"
+        ),
+        f"{root}.classifier.bias": "SKIP_NOT_UPDATE",
+        f"{root}.{QUERY}.lora_B.bias": "SKIP_NOT_UPDATE",
+        f"{root}.head.weight": "SKIP_INTEGER",
+        f"{root}.score.lora_A.weight": "SKIP_NOT_MATRIX",
+        f"{root}.score.lora_B.weight": "SKIP_NOT_MATRIX",
     }
 
 

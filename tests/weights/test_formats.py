@@ -260,6 +260,114 @@ def test_an_adapter(tmp_path):
     assert code(tmp_path) == "PICKLE_REFUSED"
 
 
+def test_a_pickled_adapter_is_told_what_to_become(tmp_path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps(CONFIG))
+    for pickle, name in (
+        ("adapter_model.bin", "adapter_model.safetensors"),
+        ("pytorch_model.bin", "model.safetensors"),
+    ):
+        (tmp_path / pickle).write_bytes(b"\x80\x04cos\nsystem\n")
+        with pytest.raises(Quarantine) as caught:
+            read(tmp_path)
+        assert caught.value.code == "PICKLE_REFUSED"
+        assert f"'{name}'" in caught.value.detail
+        (tmp_path / pickle).unlink()
+
+
+def test_an_adapter_under_another_name(tmp_path):
+    zeros_file(tmp_path / "my lora.safetensors", LORA)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(CONFIG))
+    assert read(tmp_path).adapter.scale_of("q") == 2.0
+    # With the configuration of a model, or with a choice, nothing is certain.
+    (tmp_path / "config.json").write_text("{}")
+    assert read(tmp_path).adapter is None
+    (tmp_path / "config.json").unlink()
+    zeros_file(tmp_path / "other.safetensors", LORA)
+    assert code(tmp_path) == "UNSUPPORTED_FORMAT"
+    zeros_file(tmp_path / "adapter_model.safetensors", LORA)
+    assert read(tmp_path).adapter.rank == 2
+
+
+def test_lora_of_diffusers_is_known_by_its_name(tmp_path):
+    zeros_file(tmp_path / "pytorch_lora_weights.safetensors", LORA, {"a": "b"})
+    zeros_file(tmp_path / "the same for kohya.safetensors", W)
+    raw = read(tmp_path)
+    assert raw.alpha_is_rank
+    assert raw.metadata == {"a": "b"}
+    assert len(raw.tensors) == 2
+
+
+# Variants of full weights: fp16, non_ema.
+
+
+@pytest.mark.parametrize("stem", ["model", "diffusion_pytorch_model"])
+def test_the_plain_weights_are_taken_before_variants(tmp_path, stem):
+    for variant in ("fp16", "non_ema"):
+        zeros_file(tmp_path / f"{stem}.{variant}.safetensors", {})
+    with pytest.raises(Quarantine, match=f"{stem}.fp16") as caught:
+        read(tmp_path)
+    assert caught.value.code == "UNSUPPORTED_FORMAT"
+    zeros_file(tmp_path / f"{stem}.safetensors", W)
+    assert [ref.name for ref in read(tmp_path).tensors] == ["w"]
+
+
+def test_the_one_variant_is_taken(tmp_path):
+    zeros_file(tmp_path / "diffusion_pytorch_model.fp16.safetensors", W)
+    assert [ref.name for ref in read(tmp_path).tensors] == ["w"]
+
+
+@pytest.mark.parametrize(
+    "shard",
+    ["model.fp16-{:05}-of-00002", "model-{:05}-of-00002.fp16"],
+    ids=["now", "before"],
+)
+def test_shards_of_a_variant(tmp_path, shard):
+    owners = {}
+    for n in (1, 2):
+        name = f"{shard.format(n)}.safetensors"
+        zeros_file(tmp_path / name, {f"w{n}": ("F32", (3, 4))})
+        owners[f"w{n}"] = name
+    index(tmp_path, owners, "model.safetensors.index.fp16.json")
+    assert [ref.name for ref in read(tmp_path).tensors] == ["w1", "w2"]
+    index(tmp_path, owners, "model.safetensors.index.fp8.json")
+    assert code(tmp_path) == "UNSUPPORTED_FORMAT"
+    zeros_file(tmp_path / "plain.safetensors", W)
+    index(tmp_path, {"w": "plain.safetensors"})
+    assert [ref.name for ref in read(tmp_path).tensors] == ["w"]
+
+
+def test_two_numbered_sets_without_an_index(tmp_path):
+    for n, stem in enumerate(("model.fp16", "model.fp8", "model")):
+        name = f"{stem}-00001-of-00001.safetensors"
+        zeros_file(tmp_path / name, {f"w{n}": ("F32", (3, 4))})
+        if n == 1:
+            assert code(tmp_path) == "UNSUPPORTED_FORMAT"
+    assert [ref.name for ref in read(tmp_path).tensors] == ["w2"]
+
+
+def test_the_index_of_transformers_is_taken_before_others(tmp_path):
+    for stem in ("consolidated", "original"):
+        zeros_file(tmp_path / f"{stem}-1.safetensors", W)
+        name = f"{stem}.safetensors.index.json"
+        index(tmp_path, {"w": f"{stem}-1.safetensors"}, name)
+    assert code(tmp_path) == "UNSUPPORTED_FORMAT"
+    zeros_file(tmp_path / "s.safetensors", {"a": ("F32", (3, 4))})
+    index(tmp_path, {"a": "s.safetensors"})
+    assert [ref.name for ref in read(tmp_path).tensors] == ["a"]
+
+
+def test_slices_of_tensors_are_no_shards(tmp_path):
+    # Of consolidated.00 and .01 each holds a half of every tensor.
+    for n in (0, 1):
+        zeros_file(tmp_path / f"consolidated.{n:02}.safetensors", W)
+    assert code(tmp_path) == "UNSUPPORTED_FORMAT"
+    (tmp_path / "consolidated.01.safetensors").rename(
+        tmp_path / "consolidated.safetensors"
+    )
+    (tmp_path / "consolidated.00.safetensors").unlink()
+    assert len(read(tmp_path).tensors) == 1
+
+
 def test_a22_links_stay_inside(tmp_path):
     outside = zeros_file(tmp_path / "outside" / "w.safetensors", W)
     inside = tmp_path / "root" / "model"

@@ -6,6 +6,8 @@ from spectra.weights.limits import Limits
 from spectra.weights.naming import layer_names
 from tests.weights.keys import references, sort_keys
 
+PLAIN = {"a.weight": ["F32", [4, 4]]}
+
 
 @pytest.mark.parametrize(
     ("name", "dtype", "shape", "reason"),
@@ -53,7 +55,7 @@ def test_a14_what_is_left_out(name, dtype, shape, reason):
         ("coefs_.0", [4, 8], (8, 4)),
         ("coefs_0", [4, 8], (8, 4)),
         ("coef_", [4, 8], (4, 8)),
-        ("in_proj_weight", [9, 3], (9, 3)),
+        ("in_proj_weight", [9, 4], (9, 4)),
         ("a.weight", [2, 3], (2, 3)),
     ],
 )
@@ -84,7 +86,10 @@ def test_a28_a_layer_over_a_limit_is_set_aside_alone():
 @pytest.mark.parametrize(
     ("keys", "config"),
     [
-        ({"a.weight": ["F32", [4, 4]]}, {"quantization_config": {"bits": 4}}),
+        (PLAIN, {"quantization_config": {"bits": 4}}),
+        (PLAIN, {"quantization": {"group_size": 64, "bits": 4}}),
+        (PLAIN, {"compression_config": {"quant_method": "sparseml"}}),
+        (PLAIN, {"text_config": {"quantization_config": {"bits": 4}}}),
         ({"a.qweight": ["I32", [4, 4]], "a.qzeros": ["I32", [1, 1]]}, {}),
         ({"a.weight": ["U8", [8, 1]], "a.weight.absmax": ["F32", [1]]}, {}),
         ({"a.weight": ["I8", [4, 4]], "a.SCB": ["F32", [4]]}, {}),
@@ -95,12 +100,43 @@ def test_a28_a_layer_over_a_limit_is_set_aside_alone():
             },
             {},
         ),
+        # MLX.
+        (
+            {
+                "a.weight": ["U32", [4, 1]],
+                "a.scales": ["F16", [4, 1]],
+                "a.biases": ["F16", [4, 1]],
+            },
+            {},
+        ),
+        ({"a.weight": ["F4", [4, 4]]}, {}),
+        (PLAIN | {"a.weight.quant_state.bitsandbytes__nf4": ["U8", [9]]}, {}),
+        (PLAIN | {"a.absmax": ["F32", [4]]}, {}),
+        (PLAIN | {"a.quant_map": ["F32", [16]]}, {}),
+        (PLAIN | {"a.weight_packed": ["I32", [4, 1]]}, {}),
+        (PLAIN | {"a.weight_scale": ["F32", [1]]}, {}),
+        (PLAIN | {"a.weight_scale_2": ["F32", [1]]}, {}),
+        (PLAIN | {"a.scale_weight": ["F32", []]}, {}),
+        (PLAIN | {"e.gate_up_proj_blocks": ["U8", [2, 4, 4]]}, {}),
+        (PLAIN | {"a.W_q": ["U8", [4, 4]]}, {}),
+        (PLAIN | {"a.g_idx": ["I32", [4]]}, {}),
     ],
 )
 def test_quantised_checkpoints_are_refused(keys, config):
     with pytest.raises(Quarantine) as caught:
         check_not_quantised(references(keys), config)
     assert caught.value.code == "QUANTISED"
+    assert "dequantised" in caught.value.detail
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "BF16", "F8_E5M2"])
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"quantization_config": None}, {"text_config": {"quantization": {}}}],
+)
+def test_weights_are_not_codes(dtype, config):
+    keys = {"a.weight": [dtype, [4, 4]], "a.mask": ["BOOL", [4, 4]]}
+    check_not_quantised(references(keys), config)
 
 
 def test_plain_8_bit_floats_are_not_quantised():

@@ -46,6 +46,16 @@ def test_a_file_that_is_named_brings_its_configuration(tmp_path):
     ]
 
 
+def test_lora_of_diffusers_is_its_folder_with_its_card(tmp_path):
+    folder = tmp_path / "p" / "style"
+    zeros_file(folder / "pytorch_lora_weights.safetensors", W)
+    zeros_file(folder / "the same for kohya.safetensors", W)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    (place,), _ = places(str(tmp_path / "p"))
+    assert place.ids[0] == "style"
+    assert "README.md" in place.folder.files
+
+
 @pytest.mark.parametrize("stray", ["x.safetensors", "model.safetensors"])
 def test_strays_beside_checkpoints_are_members(tmp_path, stray):
     member(tmp_path / "a")

@@ -5,6 +5,7 @@ headers and configurations and nothing else.
 """
 
 from spectra.weights.folders import Folder
+from spectra.weights.formats.diffusers import DIFFUSERS
 from spectra.weights.formats.full import FULL
 from spectra.weights.formats.peft import PEFT
 from spectra.weights.formats.raw import Format, RawCheckpoint
@@ -13,7 +14,7 @@ from spectra.weights.limits import Limits
 
 __all__ = ["FORMATS", "Format", "RawCheckpoint", "read_checkpoint"]
 
-FORMATS: tuple[Format, ...] = (PEFT, FULL, REFUSED)
+FORMATS: tuple[Format, ...] = (PEFT, DIFFUSERS, FULL, REFUSED)
 
 
 def read_checkpoint(folder: Folder, /, *, limits: Limits) -> RawCheckpoint:

@@ -22,9 +22,14 @@ from spectra.weights.limits import Limits
 __all__ = ["FULL", "SHARD_NAME"]
 
 _ENDING = ".safetensors"
-_INDEX = ".safetensors.index.json"
-_SINGLE = "model.safetensors"
 _CONFIG = "config.json"
+
+# As transformers and diffusers name them. A variant, such as fp16, has its
+# name before the ending, and in an index before ".json".
+_WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")
+_INDEXES = tuple(f"{name}.index.json" for name in _WHOLE)
+_STEMS = tuple(name.removesuffix(_ENDING) for name in _WHOLE)
+_INDEX = re.compile(r".+\.safetensors\.index(?P<variant>\.[^.]+)?\.json")
 
 SHARD_NAME = re.compile(
     r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors"
@@ -39,26 +44,46 @@ _BAD_PATH = re.compile(
 
 
 def _claims(folder: Folder) -> bool:
-    return bool(folder.ending(_ENDING, _INDEX))
+    return bool(folder.ending(_ENDING) or _indexes(folder))
+
+
+def _indexes(folder: Folder) -> list[re.Match[str]]:
+    found = (_INDEX.fullmatch(name) for name in folder.files)
+    return [index for index in found if index]
 
 
 def _read(folder: Folder, limits: Limits) -> RawCheckpoint:
-    weights = folder.ending(_ENDING)
-    index = folder.ending(_INDEX)
-    if _SINGLE in weights:
-        return _joined(folder, (_SINGLE,), limits)
-    if index:
-        return _indexed(folder, index[0], limits)
+    """Return the plain weights, or the one variant where there is no other."""
+    weights, indexes = folder.ending(_ENDING), _indexes(folder)
+    for name in _WHOLE:
+        if name in weights:
+            return _joined(folder, (name,), limits)
+    if indexes:
+        plain = [index[0] for index in indexes if not index["variant"]]
+        index = _only(plain or [index[0] for index in indexes], _INDEXES)
+        return _indexed(folder, index, limits)
     shards = [SHARD_NAME.fullmatch(name) for name in weights]
-    numbered = [found for found in shards if found]
+    numbered = {found["stem"]: found for found in shards if found}
     if numbered:
-        return _joined(folder, _all_numbers(numbered[0]), limits)
-    if len(weights) > 1:
+        stem = _only(list(numbered), _STEMS)
+        return _joined(folder, _all_numbers(numbered[stem]), limits)
+    return _joined(folder, (_only(weights),), limits)
+
+
+def _only(names: Sequence[str], standard: Sequence[str] = ()) -> str:
+    """Return the one name there is, or the standard one, or raise."""
+    for name in standard:
+        if name in names:
+            return name
+    if len(names) > 1:
+        listed = ", ".join(printable(name, 60) for name in names[:4])
+        more = ", ..." if len(names) > 4 else ""
         raise Quarantine(
             "UNSUPPORTED_FORMAT",
-            f"{len(weights)} safetensors files and no index; name the one",
+            f"{len(names)} sets of safetensors weights, none of them plain"
+            f" ({listed}{more}); name the one",
         )
-    return _joined(folder, weights, limits)
+    return names[0]
 
 
 def _all_numbers(first: re.Match[str]) -> tuple[str, ...]:

@@ -15,14 +15,23 @@ from spectra.weights.limits import Limits
 __all__ = ["PEFT"]
 
 _CONFIG = "adapter_config.json"
+_FULL = "config.json"
+_ENDING = ".safetensors"
 _WEIGHTS = "adapter_model.safetensors"
 
 
 def _claims(folder: Folder) -> bool:
-    return _WEIGHTS in folder.files
+    return _WEIGHTS in folder.files or _is_renamed(folder)
+
+
+def _is_renamed(folder: Folder) -> bool:
+    """Return whether one file under another name is all that is described."""
+    alone = len(folder.ending(_ENDING)) == 1
+    return alone and _CONFIG in folder.files and _FULL not in folder.files
 
 
 def _read(folder: Folder, limits: Limits) -> RawCheckpoint:
+    (weights,) = {_WEIGHTS} & folder.files.keys() or folder.ending(_ENDING)
     if _CONFIG not in folder.files:
         raise Quarantine(
             "ADAPTER_CONFIG",
@@ -36,7 +45,7 @@ def _read(folder: Folder, limits: Limits) -> RawCheckpoint:
         depth=limits.depth,
     )
     adapter = read_adapter_config(fields)
-    file, header = read_file(folder, _WEIGHTS, limits=limits)
+    file, header = read_file(folder, weights, limits=limits)
     check_not_empty(header.tensors)
     return RawCheckpoint(
         (file,), header.tensors, header.metadata, fields, adapter

@@ -34,7 +34,10 @@ class RawCheckpoint:
     config
         The content of config.json or adapter_config.json.
     adapter
-        None for full weights.
+        What adapter_config.json says; None where there is none.
+    alpha_is_rank
+        Whether its name says that diffusers wrote it, which means the rank
+        by an alpha that is not given.
     faults
         Shards that could not be used.
     """
@@ -44,6 +47,7 @@ class RawCheckpoint:
     metadata: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     adapter: AdapterConfig | None = None
+    alpha_is_rank: bool = False
     faults: tuple[Fault, ...] = ()
 
 
