@@ -10,6 +10,7 @@ import typer
 from rich.traceback import Traceback
 
 from spectra.cli.basis import command as basis
+from spectra.cli.cache import app as cache
 from spectra.cli.console import problem, reader_may_leave, stderr
 from spectra.cli.demo import command as demo
 from spectra.cli.doctor import command as doctor
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name=name)(command)
+app.add_typer(cache, name="cache")
 
 
 def _version(wanted: bool) -> None:

@@ -6,6 +6,7 @@
     |-- UsageError (ValueError)          2     nothing was started
     |-- IncompleteError (RuntimeError)   4     stopped early, resumable
     |-- StorageError (OSError)           5     disk full, read-only, locked
+    |-- AuthError (PermissionError)      6     the hub's token is bad or absent
     |-- IntegrityError (ValueError)      7     stored data do not match
     |-- BudgetError (MemoryError)        8     one step does not fit --memory
     `-- Quarantine (ValueError)          3     one model or layer is set aside
@@ -17,6 +18,7 @@ A `Quarantine` never leaves the stage that raised it: it becomes a
 from typing import ClassVar
 
 __all__ = [
+    "AuthError",
     "BudgetError",
     "IncompleteError",
     "IntegrityError",
@@ -67,6 +69,17 @@ class StorageError(SpectraError, OSError):
             f"cannot write {path} ({what}); nothing that was there before is"
             " lost; free space or choose another place, then run again"
         )
+
+
+class AuthError(SpectraError, PermissionError):
+    """The hub refuses the token, or asks for one that is not there."""
+
+    exit_code = 6
+    code = "E_AUTH"
+
+    def __init__(self, what: str, *, advice: str) -> None:
+        self.what, self.advice = what, advice
+        super().__init__(f"{what}; {advice}")
 
 
 class IntegrityError(SpectraError, ValueError):

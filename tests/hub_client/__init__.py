@@ -1,0 +1,1 @@
+"""The client, against a hub on the loopback where things go wrong."""
