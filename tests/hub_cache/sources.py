@@ -47,7 +47,7 @@ class CountingSource(MemorySource):
 
 
 def content_of(nbytes):
-    return random.Random(nbytes).randbytes(nbytes)  # noqa: S311
+    return random.Random(nbytes).randbytes(nbytes)
 
 
 def sha256(content):

@@ -140,7 +140,7 @@ def test_an_interrupt_ends_the_reads_under_way(hub: Hub) -> None:
     ):
         file = remote(hub, client, nbytes=len(LARGE))
         work = [Job(lambda: file, 10**6 + i, 10**5) for i in range(4)]
-        with (
+        with (  # noqa: PT012 - the interrupt comes in the middle
             pytest.raises(KeyboardInterrupt),
             ReadAhead(
                 work,

@@ -104,16 +104,25 @@ def test_a_429_is_obeyed(hub: Hub, client: Client) -> None:
         (Fault("gzip-bomb"), "E_ENCODING", 1),
         (Fault("huge-json"), "E_BAD_RESPONSE", 1),
         (Fault("status", value=400), "E_BAD_RESPONSE", 1),
-        (Fault("next-link", value="https://evil.example/"), "E_PAGINATION", 1),
-        (Fault("next-link", value="//evil.example/api/models"), "E_PAGINATION", 1),
-        (Fault("next-link", value="/victim/private/resolve/main/a"), "E_PAGINATION", 1),
-        (Fault("next-link", value="file:///etc/passwd"), "E_PAGINATION", 1),
-        (Fault("next-link", value="http://[bad"), "E_PAGINATION", 1),
+        *[
+            (Fault("next-link", value=link), "E_PAGINATION", 1)
+            for link in (
+                "https://evil.example/",
+                "//evil.example/api/models",
+                "/victim/private/resolve/main/a",
+                "file:///etc/passwd",
+                "http://[bad",
+            )
+        ],
         (Fault("next-link"), "E_PAGINATION", 1),
         (Fault("redirect"), "E_REDIRECT", 1),
         (Fault("redirect", value="https://evil.example/api"), "E_REDIRECT", 1),
     ],
-    ids=lambda value: f"{value.kind}-{value.value}" if isinstance(value, Fault) else str(value),
+    ids=lambda value: (
+        f"{value.kind}-{value.value}"
+        if isinstance(value, Fault)
+        else str(value)
+    ),
 )  # fmt: skip
 def test_what_does_not_pass_has_a_code(
     hub: Hub, fault: Fault, code: str, requests: int
@@ -130,12 +139,12 @@ def test_what_does_not_pass_has_a_code(
 
 
 def test_a_listing_ends(hub: Hub, client: Client) -> None:
-    with hub.fault(Fault("next-link", value="endless", times=None)):
-        with (
-            connected(hub, pages=7) as patient,
-            pytest.raises(HubError, match="does not end") as caught,
-        ):
-            list(patient.pages(MODELS))
+    with (
+        hub.fault(Fault("next-link", value="endless", times=None)),
+        connected(hub, pages=7) as patient,
+        pytest.raises(HubError, match="does not end") as caught,
+    ):
+        list(patient.pages(MODELS))
     hub.settle()
     assert caught.value.code == "E_PAGINATION"
     assert len(hub.requests) == 7
