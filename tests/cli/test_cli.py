@@ -17,7 +17,7 @@ from tests.checkpoints import adapters, dense, write_dense
 
 COMMANDS = (
     "scan", "plan", "fit", "overlap", "basis", "report", "run", "demo",
-    "doctor",
+    "doctor", "cache",
 )  # fmt: skip
 
 
