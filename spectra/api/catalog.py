@@ -8,11 +8,11 @@ from typing import Any
 
 from spectra.core import catalog as core
 from spectra.core.events import Observer
-from spectra.core.settings import FitSettings
+from spectra.core.settings import FitSettings, HubQuery
 from spectra.core.text import printable
 from spectra.study.plan import Plan, plan
+from spectra.study.scan import scan_sources
 from spectra.weights.catalog_file import catalog_json, write_catalog
-from spectra.weights.scan import scan as scan_sources
 
 __all__ = ["Catalog", "scan"]
 
@@ -71,6 +71,7 @@ def scan(
     match: Sequence[str] = (),
     limit: int | None = None,
     on_event: Observer | None = None,
+    **query: Any,
 ) -> Catalog:
     """Find checkpoints and read their headers; no tensor is read.
 
@@ -78,18 +79,30 @@ def scan(
     ----------
     sources
         Folders of checkpoints, checkpoint folders, ``.safetensors`` files,
-        ``@list.txt`` files or catalogues.
+        ``org/name@revision`` or ``hf://org/name`` of a hub, ``@list.txt``
+        files or catalogues.
     match
         Globs that ids must match.
     limit
         At most so many checkpoints.
     on_event
         Told after each checkpoint.
+    query
+        Fields of `HubQuery`, for repositories of a hub: author, search,
+        filter, base_model, relation, num_parameters, sort, revision.
 
     Raises
     ------
     UsageError
         When a source does not exist.
+    IncompleteError
+        When the hub cannot be reached.
     """
-    found = scan_sources(sources, match=match, limit=limit, on_event=on_event)
+    found = scan_sources(
+        sources,
+        HubQuery(**query),
+        match=match,
+        limit=limit,
+        on_event=on_event,
+    )
     return Catalog(found)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from spectra.api.catalog import Catalog, scan
 from spectra.api.overlap import OverlapReport, overlap
 from spectra.api.run import fit
 from spectra.core.events import Observer
-from spectra.core.settings import as_fields
+from spectra.core.settings import HubQuery, as_fields
 from spectra.study.studyfile import Study
 
 __all__ = ["Finished", "run_study"]
@@ -60,6 +60,10 @@ def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
             match=population.match,
             limit=population.limit,
             on_event=observer,
+            **{
+                entry.name: getattr(population, entry.name)
+                for entry in fields(HubQuery)
+            },
         )
     with watch("fitting") as observer:
         run = fit(

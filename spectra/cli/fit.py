@@ -12,19 +12,28 @@ from spectra.api.run import Run
 from spectra.api.run import fit as fit_catalog
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
-from spectra.core.settings import FitSettings
+from spectra.core.settings import FitSettings, HubQuery
 
 __all__ = ["command"]
 
 
 def command(
     context: typer.Context,
-    sources: options.Sources,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The run file to write.")
     ],
+    sources: options.Sources = [],
     match: options.Match = [],
     limit: options.Limit = None,
+    author: options.Author = None,
+    search: options.Search = None,
+    filter: options.Filter = [],
+    base_model: options.BaseModel = None,
+    relation: options.Relation = None,
+    num_parameters: options.NumParameters = None,
+    sort: options.Sort = None,
+    revision: options.Revision = None,
+    token: options.Token = None,
     base: options.Base = None,
     layers: options.Layers = [],
     rank: options.Rank = 16,
@@ -40,7 +49,14 @@ def command(
 
     Example: spectra fit adapters/ -o run.h5
     """
-    catalog = scan(*sources, match=match, limit=limit)
+    with console.observer("scanning") as watch:
+        catalog = scan(
+            *sources,
+            match=match,
+            limit=limit,
+            on_event=watch,
+            **options.chosen(HubQuery, context),
+        )
     with console.observer("fitting") as watch:
         run = fit_catalog(
             catalog,

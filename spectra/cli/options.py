@@ -1,13 +1,19 @@
 """Options that several commands share; their help is that of the settings."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from spectra.backend.memory import parse_bytes
-from spectra.core.settings import FitSettings, OverlapSettings, help_of
+from spectra.core.settings import (
+    FitSettings,
+    HubQuery,
+    OverlapSettings,
+    help_of,
+)
 
 __all__ = [
     "Base",
@@ -61,12 +67,49 @@ def chosen(settings: type, context: typer.Context, /) -> dict[str, Any]:
     }
 
 
+def _query(field: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_of(HubQuery, field), **more)
+
+
+def _with_token(token: str | None) -> None:
+    """Let the hub's own client find the token where it looks for one."""
+    if token:
+        os.environ["HF_TOKEN"] = token
+
+
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE",
+        metavar="[SOURCE]...",
         help="Folders of checkpoints, checkpoint folders, .safetensors files,"
-        " @list.txt, or a catalogue made by scan.",
+        " ORG/NAME[@REV] or hf:// of a hub, @list.txt, or a catalogue made"
+        " by scan.",
+        show_default=False,
+    ),
+]
+Author = Annotated[str | None, _query("author", "--author")]
+Search = Annotated[str | None, _query("search", "--search")]
+Filter = Annotated[list[str], _query("filter", "--filter", metavar="TAG")]
+BaseModel = Annotated[
+    str | None, _query("base_model", "--base-model", metavar="ID")
+]
+Relation = Annotated[
+    Literal["adapter", "finetune", "merge", "quantized"] | None,
+    _query("relation", "--relation"),
+]
+NumParameters = Annotated[
+    str | None, _query("num_parameters", "--num-parameters", metavar="RANGE")
+]
+Sort = Annotated[str | None, _query("sort", "--sort")]
+Revision = Annotated[str | None, _query("revision", "--revision")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        help="Token of the hub. HF_TOKEN, or hf auth login, keep it out of"
+        " the list of processes.",
+        callback=_with_token,
+        expose_value=False,
     ),
 ]
 RunFile = Annotated[

@@ -6,16 +6,25 @@ import typer
 
 from spectra.api.catalog import scan
 from spectra.cli import console, options
-from spectra.core.settings import FitSettings
+from spectra.core.settings import FitSettings, HubQuery
 
 __all__ = ["command"]
 
 
 def command(
     context: typer.Context,
-    sources: options.Sources,
+    sources: options.Sources = [],
     match: options.Match = [],
     limit: options.Limit = None,
+    author: options.Author = None,
+    search: options.Search = None,
+    filter: options.Filter = [],
+    base_model: options.BaseModel = None,
+    relation: options.Relation = None,
+    num_parameters: options.NumParameters = None,
+    sort: options.Sort = None,
+    revision: options.Revision = None,
+    token: options.Token = None,
     base: options.Base = None,
     layers: options.Layers = [],
     rank: options.Rank = 16,
@@ -30,16 +39,27 @@ def command(
 
     Example: spectra plan adapters/ --memory 2GiB
     """
-    plan = scan(*sources, match=match, limit=limit).plan(
-        **options.chosen(FitSettings, context),
+    catalog = scan(
+        *sources,
+        match=match,
+        limit=limit,
+        **options.chosen(HubQuery, context),
     )
+    plan = catalog.plan(**options.chosen(FitSettings, context))
     if json:
         console.document(asdict(plan))
         return
     console.say(
         f"{plan.n_models} checkpoints, {plan.n_layers} layers:"
-        f" {_size(plan.bytes_to_read)} to read, {plan.requests} requests"
+        f" {_size(plan.bytes_to_read)} to read"
     )
+    if plan.repositories:
+        console.say(
+            f"{plan.repositories} repositories:"
+            f" {_size(plan.bytes_to_fetch)} to fetch in {plan.requests}"
+            " requests (the public hub answers 3000 in five minutes without"
+            " a token, 5000 with one)"
+        )
     console.say(
         f"{_size(plan.memory_bytes)} of memory at the peak with"
         f" {plan.workers} workers, {_size(plan.disk_bytes)} of disk,"

@@ -18,13 +18,22 @@ __all__ = ["command"]
 
 def command(
     context: typer.Context,
-    sources: options.Sources,
+    sources: options.Sources = [],
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The folder to write to."),
     ] = None,
     match: options.Match = [],
     limit: options.Limit = None,
+    author: options.Author = None,
+    search: options.Search = None,
+    filter: options.Filter = [],
+    base_model: options.BaseModel = None,
+    relation: options.Relation = None,
+    num_parameters: options.NumParameters = None,
+    sort: options.Sort = None,
+    revision: options.Revision = None,
+    token: options.Token = None,
     base: options.Base = None,
     layers: options.Layers = [],
     rank: options.Rank = 16,

@@ -10,14 +10,25 @@ from spectra.api.catalog import Catalog
 from spectra.api.catalog import scan as scan_sources
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
+from spectra.core.settings import HubQuery
 
 __all__ = ["command"]
 
 
 def command(
-    sources: options.Sources,
+    context: typer.Context,
+    sources: options.Sources = [],
     match: options.Match = [],
     limit: options.Limit = None,
+    author: options.Author = None,
+    search: options.Search = None,
+    filter: options.Filter = [],
+    base_model: options.BaseModel = None,
+    relation: options.Relation = None,
+    num_parameters: options.NumParameters = None,
+    sort: options.Sort = None,
+    revision: options.Revision = None,
+    token: options.Token = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Write the catalogue here."),
@@ -28,10 +39,15 @@ def command(
     """List checkpoints and group them by architecture; read headers only.
 
     Example: spectra scan adapters/ -o catalog.jsonl
+    Example: spectra scan --author ORG --base-model ORG/BASE -o catalog.jsonl
     """
     with console.observer("scanning") as watch:
         catalog = scan_sources(
-            *sources, match=match, limit=limit, on_event=watch
+            *sources,
+            match=match,
+            limit=limit,
+            on_event=watch,
+            **options.chosen(HubQuery, context),
         )
     if out is not None:
         catalog.save(out)

@@ -9,11 +9,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["FitSettings", "OverlapSettings", "as_fields", "as_json", "help_of"]
+__all__ = [
+    "FitSettings",
+    "HubQuery",
+    "OverlapSettings",
+    "as_fields",
+    "as_json",
+    "help_of",
+]
 
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubQuery:
+    """Which repositories of a hub: all conditions hold together."""
+
+    author: str | None = _setting(None, "Repositories of this user or group.")
+    search: str | None = _setting(None, "Repositories with this in the name.")
+    filter: tuple[str, ...] = _setting(
+        (), "Repositories with this tag, such as peft; several hold together."
+    )
+    base_model: str | None = _setting(
+        None, "Repositories whose card names this base model: a claim."
+    )
+    relation: Literal["adapter", "finetune", "merge", "quantized"] | None = (
+        _setting(None, "What they are of the base model.")
+    )
+    num_parameters: str | None = _setting(
+        None, "Range of sizes, as min:6B,max:8B."
+    )
+    sort: str | None = _setting(
+        None,
+        "Order: downloads, likes, created_at, last_modified, trending_score.",
+    )
+    revision: str | None = _setting(
+        None, "Branch, tag or commit of SOURCEs that name none."
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Return whether there is any condition."""
+        return bool(
+            self.author
+            or self.search
+            or self.filter
+            or self.base_model
+            or self.num_parameters
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

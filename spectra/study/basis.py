@@ -18,16 +18,16 @@ from spectra.core.text import printable
 from spectra.store.atomic import replacing
 from spectra.store.outputs import check_output
 from spectra.study.fit import how_of
+from spectra.study.scan import opening, scan_sources
 from spectra.study.tasks import work_of
 from spectra.subspaces.joint import joint_subspace
 from spectra.subspaces.layer import LayerTask, digests, fit_layer
 from spectra.subspaces.materialise import combined
 from spectra.subspaces.result import Directions, LayerFit, PopulationFit
 from spectra.subspaces.stacks import JOINT
-from spectra.weights.bytes import FileSource
+from spectra.weights.bytes import FileSource, Opener
 from spectra.weights.header import read_header
 from spectra.weights.limits import Limits
-from spectra.weights.scan import scan
 from spectra.weights.stream import TensorReader
 
 __all__ = ["Axis", "BasisFile", "write_basis"]
@@ -65,6 +65,16 @@ class _Region:
     tensors: tuple[tuple[str, tuple[int, ...]], ...]
     stride: int
     pieces: _Pieces
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What of a run is written, and what opens its members' files."""
+
+    fit: PopulationFit
+    k: int
+    axis: Axis
+    opener: Opener
 
 
 def write_basis(
@@ -111,16 +121,18 @@ def write_basis(
     names = _tensor_names([layer for layer, _ in tasks])
     read = {file for _, task in tasks for file in task.files}
     check_output(path, is_ours=_is_basis, inputs=read)
-    regions = [
-        _region(names[_identity(layer)], layer, task, k, axis=axis, fit=fit)
-        for layer, task in tasks
-    ]
     members = {names[_identity(layer)]: layer.members for layer, _ in tasks}
-    header, start = _header(regions, _metadata(fit, members, axis, k))
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(header)
-        for region in regions:
-            start = _write(file, region, start)
+    with opening(read) as opener:
+        asked = _Asked(fit, k, axis, opener)
+        regions = [
+            _region(names[_identity(layer)], layer, task, asked)
+            for layer, task in tasks
+        ]
+        header, start = _header(regions, _metadata(members, asked))
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(header)
+            for region in regions:
+                start = _write(file, region, start)
     return BasisFile(path, axis, tuple(members), path.stat().st_size)
 
 
@@ -137,7 +149,7 @@ def _tasks(
     fit: PopulationFit, globs: tuple[str, ...]
 ) -> list[tuple[LayerFit, LayerTask]]:
     """Return the wanted layers beside what their members keep of them."""
-    catalog = scan([member.path for member in fit.models])
+    catalog = scan_sources([member.path for member in fit.models])
     settings = FitSettings(base=fit.settings["base"], layers=globs)
     work = work_of(catalog, settings)
     known = {member.path: i for i, member in enumerate(fit.models)}
@@ -175,26 +187,20 @@ def _restricted(
 
 
 def _region(
-    name: str,
-    layer: LayerFit,
-    task: LayerTask,
-    k: int,
-    *,
-    axis: Axis,
-    fit: PopulationFit,
+    name: str, layer: LayerFit, task: LayerTask, asked: _Asked
 ) -> _Region:
-    if axis == "model":
-        return _model_axis(name, layer, task, k)
-    directions = layer.directions or _fitted_again(fit, layer, task)
-    joint = directions.output if axis == "output" else directions.input
-    return _side_axis(name, joint, k)
+    if asked.axis == "model":
+        return _model_axis(name, layer, task, asked)
+    directions = layer.directions or _fitted_again(layer, task, asked)
+    joint = directions.output if asked.axis == "output" else directions.input
+    return _side_axis(name, joint, asked.k)
 
 
 def _model_axis(
-    name: str, layer: LayerFit, task: LayerTask, k: int
+    name: str, layer: LayerFit, task: LayerTask, asked: _Asked
 ) -> _Region:
-    _require_same(layer, *digests(task))
-    subspace = joint_subspace(layer, k)
+    _require_same(layer, *digests(task, asked.opener))
+    subspace = joint_subspace(layer, asked.k)
     found = subspace.coefficients.shape[1]
     sources = [source for _, _, source in task.holders]
     return _Region(
@@ -203,7 +209,12 @@ def _model_axis(
             (f"{name}.basis", (found, *layer.shape)),
         ),
         layer.shape[0] * layer.shape[1],
-        combined(subspace, sources, task.base, TensorReader(task.files)),
+        combined(
+            subspace,
+            sources,
+            task.base,
+            TensorReader(task.files, asked.opener),
+        ),
     )
 
 
@@ -227,14 +238,15 @@ def _require_same(
 
 
 def _fitted_again(
-    fit: PopulationFit, layer: LayerFit, task: LayerTask
+    layer: LayerFit, task: LayerTask, asked: _Asked
 ) -> Directions:
     settings = FitSettings(
-        rank=fit.settings["rank"],
-        precision=fit.settings["precision"],
+        rank=asked.fit.settings["rank"],
+        precision=asked.fit.settings["precision"],
         save_directions=True,
     )
-    outcome = fit_layer(task, how_of(settings, workers=1))
+    how = how_of(settings, workers=1, opener=asked.opener)
+    outcome = fit_layer(task, how)
     if outcome.fit is None or outcome.fit.directions is None:
         raise IntegrityError(task.key.name, "cannot be read again")
     _require_same(layer, outcome.fit.digests, outcome.fit.base_digest)
@@ -260,20 +272,17 @@ def _identity(layer: LayerFit) -> tuple[str, str, tuple[int, int]]:
 
 
 def _metadata(
-    fit: PopulationFit,
-    layers: Mapping[str, tuple[int, ...]],
-    axis: Axis,
-    k: int,
+    layers: Mapping[str, tuple[int, ...]], asked: _Asked
 ) -> dict[str, str]:
     members = [
         {"id": m.id, "revision": m.revision, "fingerprint": m.fingerprint}
-        for m in fit.models
+        for m in asked.fit.models
     ]
     return {
         "format": "pt",
         "schema": _SCHEMA,
-        "axis": axis,
-        "k": str(k),
+        "axis": asked.axis,
+        "k": str(asked.k),
         "members": json.dumps(members),
         "layers": json.dumps({n: list(m) for n, m in layers.items()}),
     }

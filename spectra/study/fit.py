@@ -19,13 +19,17 @@ from spectra.core.events import Observer, Progress
 from spectra.core.places import cache_folder
 from spectra.core.provenance import versions
 from spectra.core.settings import FitSettings, as_json
+from spectra.hub.files import HubFiles
 from spectra.store.outputs import check_output
 from spectra.store.runfile import is_run, read, writing
 from spectra.study.plan import workers_within
+from spectra.study.reading import reading_of
+from spectra.study.scan import opening
 from spectra.study.tasks import ZERO, Work, work_of
 from spectra.subspaces.layer import LayerOutcome, LayerTask, fit_layer
 from spectra.subspaces.products import Pass
 from spectra.subspaces.result import LayerFit, PopulationFit
+from spectra.weights.bytes import Opener
 
 __all__ = ["fit_population", "how_of"]
 
@@ -85,14 +89,19 @@ def fit_population(
     if out is not None:
         check_output(out, is_ours=is_run, inputs=work.files)
     settings = work.settings
-    outcomes = _outcomes(work, settings, on_event)
-    if out is None:
-        layers: list[LayerFit] = []
-        gathered = _gather(outcomes, layers.append)
-        return _population(catalog, settings, work, gathered, layers)
-    with writing(out) as writer:
-        gathered = _gather(outcomes, writer.add)
-        writer.finish(_population(catalog, settings, work, gathered, []))
+    workers = workers_within(work.tasks, settings)
+    with opening(work.files) as opener:
+        if isinstance(opener, HubFiles):
+            opener.fetch(reading_of(work.tasks).whole, on_event=on_event)
+        how = how_of(settings, workers=workers, opener=opener)
+        outcomes = _outcomes(work, how, workers, on_event)
+        if out is None:
+            layers: list[LayerFit] = []
+            gathered = _gather(outcomes, layers.append)
+            return _population(catalog, settings, work, gathered, layers)
+        with writing(out) as writer:
+            gathered = _gather(outcomes, writer.add)
+            writer.finish(_population(catalog, settings, work, gathered, []))
     return read(out)
 
 
@@ -165,15 +174,13 @@ def _environment(settings: FitSettings) -> dict[str, Any]:
 
 
 def _outcomes(
-    work: Work, settings: FitSettings, on_event: Observer | None
+    work: Work, how: Pass, workers: int, on_event: Observer | None
 ) -> Iterator[LayerOutcome]:
     """Yield outcomes in the order of the tasks, few in flight at a time.
 
     BLAS gets one thread a worker: faster than its own threads on small
     blocks, and the bits do not depend on how many cores there are.
     """
-    workers = workers_within(work.tasks, settings)
-    how = how_of(settings, workers=workers)
     with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
         for done, (task, outcome) in enumerate(
             _in_order(
@@ -197,7 +204,7 @@ def _outcomes(
             yield outcome
 
 
-def how_of(settings: FitSettings, /, *, workers: int) -> Pass:
+def how_of(settings: FitSettings, /, *, workers: int, opener: Opener) -> Pass:
     """Return how each of `workers` computes its layers.
 
     Parameters
@@ -206,6 +213,8 @@ def how_of(settings: FitSettings, /, *, workers: int) -> Pass:
         What was asked for.
     workers
         Who share the memory.
+    opener
+        Opens the files of checkpoints.
 
     Raises
     ------
@@ -225,6 +234,7 @@ def how_of(settings: FitSettings, /, *, workers: int) -> Pass:
         budget=Budget.of_process(settings.memory, workers=workers),
         save=settings.save_directions,
         spill=cache_folder() / "spill",
+        opener=opener,
     )
 
 

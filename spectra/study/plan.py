@@ -10,6 +10,8 @@ from spectra.backend.memory import Budget, resident_bytes
 from spectra.core.catalog import Catalog, LowRankSource
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
+from spectra.study.reading import reading_of
+from spectra.study.scan import opening
 from spectra.study.tasks import work_of
 from spectra.subspaces.dense import plan_dense
 from spectra.subspaces.layer import LayerTask, kept_nbytes
@@ -25,6 +27,14 @@ _FLOP_RATE = 6.0e10
 """Products a second and worker; float32 syrk on small blocks runs at 60-95."""
 
 
+_NETWORK_RATE = 5.0e7
+"""Bytes a second from a hub: a line of 400 Mb/s."""
+
+_QUOTA, _QUOTA_SECONDS = 3000, 300
+"""Requests for files that the public hub answers in five minutes without a
+token (its rate limits of 2025-09); with one it is 5000 and more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The cost of a fit. `seconds` is an order of magnitude, not a promise.
@@ -32,19 +42,22 @@ class Plan:
     Attributes
     ----------
     bytes_to_read
-        Of tensors.
-    requests
-        To a hub: none for local checkpoints.
+        Of tensors; of files that are fetched whole, all.
+    repositories, bytes_to_fetch, requests
+        Of a hub, what is in the caches left out.
     memory_bytes
         Peak of the whole process.
     disk_bytes
-        Size of the run file, and of the layers that are kept on the disk
-        while they are fitted, since all their members do not fit the memory.
+        Size of the run file, of the files that are fetched whole, and of
+        the layers that are kept on the disk while they are fitted, since all
+        their members do not fit the memory.
     """
 
     n_models: int
     n_layers: int
     bytes_to_read: int
+    repositories: int
+    bytes_to_fetch: int
     requests: int
     memory_bytes: int
     disk_bytes: int
@@ -70,14 +83,27 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
     spilled = sorted((cost.spilled for cost in costs), reverse=True)[:workers]
     read = sum(task.nbytes for task in work.tasks)
     flops = sum(map(_flops, work.tasks))
+    reading = reading_of(work.tasks)
+    with opening(work.files) as files:
+        missing = reading.missing(files)
+    fetched = sum(file.nbytes for file in missing)
+    requests = reading.requests(missing)
+    waiting = max(
+        (fetched + reading.nbytes) / _NETWORK_RATE,
+        max(0, requests - _QUOTA) * _QUOTA_SECONDS / _QUOTA,
+    )
     return Plan(
         n_models=len(work.members),
         n_layers=len(work.tasks),
         bytes_to_read=read,
-        requests=0,
+        repositories=reading.repositories,
+        bytes_to_fetch=fetched + reading.nbytes,
+        requests=requests,
         memory_bytes=resident_bytes() + sum(largest),
-        disk_bytes=sum(map(_stored, work.tasks)) + sum(spilled),
-        seconds=round(read / _READ_RATE + flops / _FLOP_RATE / workers, 1),
+        disk_bytes=sum(map(_stored, work.tasks)) + sum(spilled) + fetched,
+        seconds=round(
+            waiting + read / _READ_RATE + flops / _FLOP_RATE / workers, 1
+        ),
         workers=workers,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from spectra.backend.memory import parse_bytes
 from spectra.core.errors import UsageError
-from spectra.core.settings import FitSettings, OverlapSettings
+from spectra.core.settings import FitSettings, HubQuery, OverlapSettings
 
 __all__ = ["FORMATS", "Population", "Report", "Study", "read_study"]
 
@@ -18,7 +18,7 @@ FORMATS = ("html", "json", "csv", "md")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Population:
+class Population(HubQuery):
     """Which checkpoints: the ``[population]`` table.
 
     Attributes
@@ -117,8 +117,8 @@ def _table(table: type, entries: Any, where: str) -> Any:
     return table(**values)
 
 
-_OPTIONAL: dict[str, type] = {"limit": int, "base": str, "groups": dict}
-"""The type of settings whose default is None."""
+_OPTIONAL: dict[str, type] = {"limit": int, "groups": dict}
+"""The type of settings whose default is None, where it is not text."""
 
 
 def _value(key: str, value: Any, default: Any, where: str) -> Any:
@@ -129,7 +129,7 @@ def _value(key: str, value: Any, default: Any, where: str) -> Any:
         return tuple(value)
     if isinstance(default, float) and type(value) is int:
         return float(value)
-    expected = _OPTIONAL.get(key, type(default))
+    expected = _OPTIONAL.get(key, str if default is None else type(default))
     if type(value) is not expected:
         raise UsageError(
             "E_STUDY",

@@ -20,9 +20,10 @@ from spectra.core.errors import UsageError
 from spectra.core.settings import FitSettings
 from spectra.core.tensors import FileRef
 from spectra.core.text import natural
+from spectra.hub.files import is_remote
+from spectra.study.scan import scan_sources
 from spectra.subspaces.layer import LayerTask
 from spectra.subspaces.result import Member
-from spectra.weights.scan import scan
 
 __all__ = ["ZERO", "Work", "work_of"]
 
@@ -76,7 +77,10 @@ def work_of(catalog: Catalog, settings: FitSettings, /) -> Work:
     if base is not None:
         tasks, lacking = _on_base(tasks, base)
         left_out += lacking
-        settings = replace(settings, base=str(Path(base.path).absolute()))
+        where = base.path
+        if not is_remote(where):
+            where = str(Path(where).absolute())
+        settings = replace(settings, base=where)
     return Work(
         tuple(map(_member, chosen)),
         tuple(tasks),
@@ -133,7 +137,7 @@ def _is_update(task: LayerTask) -> bool:
 def _base(reference: str | None) -> Checkpoint | None:
     if reference is None or reference == ZERO:
         return None
-    found = scan([reference])
+    found = scan_sources([reference])
     if len(found.models) != 1:
         reasons = "; ".join(q.code for q in found.quarantine)
         raise UsageError(

@@ -24,6 +24,7 @@ from spectra.subspaces.products import (
     TooFewMembersError,
 )
 from spectra.subspaces.result import LayerFit
+from spectra.weights.bytes import Opener
 from spectra.weights.stream import (
     DenseReader,
     TensorReader,
@@ -114,15 +115,19 @@ def fit_layer(task: LayerTask, how: Pass, /) -> LayerOutcome:
     return LayerOutcome(_named(task, products), aside)
 
 
-def digests(task: LayerTask, /) -> tuple[tuple[str, ...], str | None]:
+def digests(
+    task: LayerTask, opener: Opener, /
+) -> tuple[tuple[str, ...], str | None]:
     """Return the hashes of a layer's bytes now, as in `LayerFit`.
 
     Parameters
     ----------
     task
         With the fitted members alone.
+    opener
+        Opens their files.
     """
-    tensors = TensorReader(task.files)
+    tensors = TensorReader(task.files, opener)
     factors = [s for _, _, s in task.holders if isinstance(s, LowRankSource)]
     if factors:
         updates = (read_low_rank(source, tensors) for source in factors)
@@ -149,7 +154,7 @@ def _dense_reader(
 
 
 def _products(task: LayerTask, how: Pass) -> Products:
-    tensors = TensorReader(task.files)
+    tensors = TensorReader(task.files, how.opener)
     sources = tuple(source for _, _, source in task.holders)
     factors = tuple(s for s in sources if isinstance(s, LowRankSource))
     if factors:

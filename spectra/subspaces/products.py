@@ -11,6 +11,7 @@ from spectra.backend.device import Device
 from spectra.backend.memory import Budget
 from spectra.core.errors import Quarantine
 from spectra.subspaces.result import Directions, SideFit
+from spectra.weights.bytes import FileSource, Opener
 
 __all__ = [
     "FEW",
@@ -61,6 +62,8 @@ class Pass:
         What one layer may allocate.
     save
         Whether to keep directions.
+    opener
+        Opens the files of checkpoints.
     spill
         Folder for what is read once and does not fit the budget.
     """
@@ -71,6 +74,7 @@ class Pass:
     budget: Budget
     save: bool
     spill: Path
+    opener: Opener = FileSource
 
     def product_dtype(self, n: int, /) -> Any:
         """Return the dtype in which the maps of `n` members are multiplied."""

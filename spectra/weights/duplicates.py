@@ -66,12 +66,24 @@ def _outside(checkpoint: Checkpoint) -> Any:
     return files, scales
 
 
-def _sampled(checkpoint: Checkpoint) -> bytes:
+def _sampled(checkpoint: Checkpoint) -> Any:
+    if any(file.path.startswith("hf://") for file in checkpoint.files):
+        return _tags(checkpoint)
     return _digest(checkpoint, _sample_starts, _SAMPLE)
 
 
-def _whole(checkpoint: Checkpoint) -> bytes:
+def _whole(checkpoint: Checkpoint) -> Any:
+    if any(file.path.startswith("hf://") for file in checkpoint.files):
+        return _tags(checkpoint)
     return _digest(checkpoint, _all_starts, _PIECE)
+
+
+def _tags(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what a hub calls the contents: nothing is fetched for this."""
+    tags = tuple(file.etag or "" for file in checkpoint.files)
+    if not all(tags):
+        raise Quarantine("SOURCE_UNREADABLE", "the hub names no content")
+    return tags
 
 
 def _sample_starts(file: FileRef) -> Iterable[int]:

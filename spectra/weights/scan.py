@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 from spectra.core.catalog import Catalog, Checkpoint, Quarantined
 from spectra.core.errors import Quarantine
@@ -21,9 +23,33 @@ from spectra.weights.lora import naming_of
 from spectra.weights.prefixes import without_unknown_prefixes
 from spectra.weights.sources import Place, expand, places
 
-__all__ = ["scan"]
+__all__ = ["Hub", "scan"]
 
 Member = Place | Checkpoint
+Found = tuple[tuple[Place, ...], tuple[Quarantined, ...]]
+
+_REMOTE = "hf://"
+
+
+class Hub(Protocol):
+    """What `spectra.hub` offers a scan; it cannot be imported from here."""
+
+    @property
+    def connections(self) -> int:
+        """Return how many files are worth reading at once."""
+        ...
+
+    def queried(self) -> Iterable[Found]:
+        """Return what each repository holds that was asked for by a query."""
+        ...
+
+    def knows(self, source: str, /) -> bool:
+        """Return whether a SOURCE is a hub's."""
+        ...
+
+    def places(self, source: str, /) -> Found:
+        """Return where its checkpoints lie."""
+        ...
 
 
 def scan(
@@ -33,6 +59,7 @@ def scan(
     match: Sequence[str] = (),
     limit: int | None = None,
     limits: Limits | None = None,
+    hub: Hub | None = None,
     on_event: Observer | None = None,
 ) -> Catalog:
     """Return the catalogue of a population; no weight is read.
@@ -41,13 +68,15 @@ def scan(
     ----------
     sources
         Folders of checkpoints, checkpoint folders, safetensors files,
-        ``@list.txt`` or catalogues, all of them local.
+        ``@list.txt`` or catalogues, or what `hub` knows.
     match
         Only checkpoints whose id matches one of these globs.
     limit
         Only as many, the first ones.
     limits
         Caps on foreign files; the defaults of `Limits` where None.
+    hub
+        Finds what is not local; without one that is an error.
     on_event
         Told of each checkpoint.
 
@@ -63,20 +92,20 @@ def scan(
     """
     limits = limits or Limits()
     asked = tuple(os.fspath(source) for source in sources)
-    members, quarantine = _members(asked)
+    members, quarantine = _members(asked, hub)
     chosen = _chosen(members, match, limit)
     models: list[Checkpoint] = []
-    for done, (name, member) in enumerate(chosen, start=1):
-        try:
-            model, faults = _described(name, member, limits)
-            models.append(model)
+    with ThreadPoolExecutor(hub.connections if hub else 1) as pool:
+        # In the order of the members, however many are asked for at once.
+        found = pool.map(
+            lambda one: _described(one[0], one[1], limits), chosen
+        )
+        for done, (model, faults) in enumerate(found, start=1):
+            models += [model] if model else []
             quarantine += faults
-        except Quarantine as fault:
-            quarantine.append(
-                Quarantined(name, None, fault.code, fault.detail)
-            )
-        if on_event is not None:
-            on_event(Progress("scan", done, len(chosen), name))
+            if on_event is not None:
+                name, _ = chosen[done - 1]
+                on_event(Progress("scan", done, len(chosen), name))
     return _catalog(models, quarantine, asked)
 
 
@@ -95,23 +124,32 @@ def _catalog(
 
 
 def _members(
-    sources: Iterable[str],
+    sources: Iterable[str], hub: Hub | None
 ) -> tuple[list[Member], list[Quarantined]]:
     """Return everything that was found, each path once."""
     members: dict[str, Member] = {}
     quarantine: list[Quarantined] = []
+    for places_found, faults_found in hub.queried() if hub else ():
+        members |= {place.path: place for place in places_found}
+        quarantine += faults_found
     for source in expand(sources):
         found: Iterable[Member]
         faults: Iterable[Quarantined]
         if is_catalog(source):
             catalog = read_catalog(source)
             found, faults = catalog.models, catalog.quarantine
+        elif hub is not None and hub.knows(source):
+            found, faults = hub.places(source)
         else:
             found, faults = places(source)
         for member in found:
-            members.setdefault(os.path.realpath(member.path), member)
+            members.setdefault(_identity(member.path), member)
         quarantine += faults
     return list(members.values()), quarantine
+
+
+def _identity(path: str) -> str:
+    return path if path.startswith(_REMOTE) else os.path.realpath(path)
 
 
 def _chosen(
@@ -172,12 +210,27 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 def _described(
     name: str, member: Member, limits: Limits
-) -> tuple[Checkpoint, list[Quarantined]]:
-    if isinstance(member, Checkpoint):
-        for file in member.files:
+) -> tuple[Checkpoint | None, list[Quarantined]]:
+    try:
+        if isinstance(member, Checkpoint):
+            return _as_catalogued(name, member), []
+        return _read(name, member, limits)
+    except Quarantine as fault:
+        return None, [Quarantined(name, None, fault.code, fault.detail)]
+
+
+def _as_catalogued(name: str, member: Checkpoint) -> Checkpoint:
+    """Return a checkpoint whose local files are what they were."""
+    for file in member.files:
+        if not file.path.startswith(_REMOTE):
             with FileSource(file.path, pinned=file):
                 pass
-        return replace(member, id=name), []
+    return replace(member, id=name)
+
+
+def _read(
+    name: str, member: Place, limits: Limits
+) -> tuple[Checkpoint, list[Quarantined]]:
     raw = read_checkpoint(member.folder, limits=limits)
     found = _layers(raw, member.folder.opener, limits)
     claims = read_claims(member.folder, raw, limits=limits)
@@ -188,8 +241,8 @@ def _described(
         files=raw.files,
         layers=found.layers,
         skipped=found.skipped,
-        license=claims.license,
-        base_claim=claims.base,
+        license=member.license or claims.license,
+        base_claim=member.base or claims.base,
     )
     faults = [
         Quarantined(name, fault.part, fault.code, fault.detail)

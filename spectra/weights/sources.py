@@ -23,7 +23,6 @@ __all__ = ["Place", "expand", "places"]
 
 _CARD = "README.md"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_HOST = re.compile(r"^(hf://|https?://[^/]+/)")
 _REMOTE = re.compile(
     r"hf://.*|https?://.*|[\w-][\w.-]*(/[\w-][\w.-]*)?(@[\w./-]+)?"
 )
@@ -45,12 +44,16 @@ class Place:
         Names for it, the shortest first; the longest says the most.
     revision
         Commit of a snapshot in a Hugging Face cache.
+    license, base
+        Where more is known than its own files say: claims.
     """
 
     folder: Folder
     path: str
     ids: tuple[str, ...]
     revision: str | None = None
+    license: str | None = None
+    base: str | None = None
 
 
 def expand(
@@ -183,14 +186,8 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _not_found(source: str) -> UsageError:
-    if _REMOTE.fullmatch(source):
-        name = printable(_HOST.sub("", source).partition("@")[0])
-        return UsageError(
-            "E_SOURCE",
-            f"{printable(source)} is not a local path",
-            advice="reading from a hub is not built yet;"
-            f" `hf download {name} --local-dir DIR` first",
-        )
     return UsageError(
-        "E_SOURCE", f"{printable(source)} is neither a folder nor a file"
+        "E_SOURCE",
+        f"{printable(source)} is neither a folder nor a file",
+        advice="a hub's are ORG/NAME or hf://NAME",
     )

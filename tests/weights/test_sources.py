@@ -221,25 +221,6 @@ def refused(source):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "org/name",
-        "org/name@main",
-        "gpt2",
-        "hf://org/name@refs/pr/1/sub",
-        "https://host/org/name",
-    ],
-)
-def test_a_hub_is_not_read_yet(source, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = refused(source)
-    assert "is not a local path" in text
-    name = source.partition("host/")[2] or "org/name"
-    if source != "gpt2":
-        assert f"`hf download {name} --local-dir DIR`" in text
-
-
 def test_what_is_not_there(tmp_path):
     assert "neither" in refused(str(tmp_path / "absent"))
     assert "neither" in refused("./org/name")

@@ -1,0 +1,115 @@
+"""Scanning whatever SOURCEs there are: on this machine and on a hub."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from spectra.core.catalog import Catalog
+from spectra.core.errors import UsageError
+from spectra.core.events import Observer
+from spectra.core.settings import HubQuery
+from spectra.hub.files import HubFiles, is_remote
+from spectra.hub.places import (
+    Found,
+    is_reference,
+    places_of,
+    query_places,
+)
+from spectra.hub.session import open_hub
+from spectra.weights.bytes import FileSource, Opener
+from spectra.weights.scan import scan
+from spectra.weights.sources import expand
+
+__all__ = ["opening", "scan_sources"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hub:
+    """A `~spectra.weights.scan.Hub` with one query."""
+
+    files: HubFiles
+    query: HubQuery
+    limit: int | None
+
+    @property
+    def connections(self) -> int:
+        return self.files.client.limits.connections
+
+    def queried(self) -> Iterable[Found]:
+        if not self.query.asks:
+            return ()
+        return query_places(self.files, self.query, limit=self.limit)
+
+    def knows(self, source: str, /) -> bool:
+        return is_reference(source)
+
+    def places(self, source: str, /) -> Found:
+        return places_of(self.files, source, revision=self.query.revision)
+
+
+def scan_sources(
+    sources: Sequence[str | os.PathLike[str]],
+    query: HubQuery | None = None,
+    /,
+    *,
+    match: Sequence[str] = (),
+    limit: int | None = None,
+    on_event: Observer | None = None,
+) -> Catalog:
+    """Return the catalogue of a population; no weight is read.
+
+    Parameters
+    ----------
+    sources
+        Local ones, references to a hub, lists and catalogues.
+    query
+        What to look for on the hub besides.
+    match
+        Only checkpoints whose id matches one of these globs.
+    limit
+        Only as many, the first ones.
+    on_event
+        Told of each checkpoint.
+
+    Raises
+    ------
+    UsageError
+        Where a source is not there, or nothing is in it.
+    HubError
+        Where the hub cannot be reached.
+    """
+    query = query or HubQuery()
+    if not sources and not query.asks:
+        raise UsageError(
+            "E_SOURCE",
+            "there is nothing to look at",
+            advice="name a SOURCE, or what to look for on a hub (--author,"
+            " --base-model, ...)",
+        )
+    remote = query.asks or any(map(is_reference, expand(sources)))
+    with ExitStack() as held:
+        hub = None
+        if remote:
+            files = held.enter_context(open_hub())
+            # A glob may pass over repositories: all have to be seen then.
+            hub = _Hub(files, query, None if match else limit)
+        return scan(
+            sources, match=match, limit=limit, hub=hub, on_event=on_event
+        )
+
+
+@contextmanager
+def opening(paths: Iterable[str], /) -> Iterator[Opener]:
+    """Give what opens all of these files, with a hub where one has to be.
+
+    Parameters
+    ----------
+    paths
+        Of `~spectra.core.tensors.FileRef`.
+    """
+    if not any(map(is_remote, paths)):
+        yield FileSource
+        return
+    with open_hub() as files:
+        yield files
