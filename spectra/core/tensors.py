@@ -35,7 +35,7 @@ class FileRef:
     header_sha256
         Hash of the safetensors header, as hex.
     etag
-        What a hub says that its content is (LFS: the SHA-256); else None.
+        Hash of its content by the hub, SHA-256 or git's; None where unknown.
     """
 
     path: str

@@ -49,7 +49,7 @@ class _Opened:
 
     def reference(self, header_sha256: str, /) -> FileRef:
         return FileRef(
-            self.path, self.source.nbytes, 0, header_sha256, self.etag or None
+            self.path, self.source.nbytes, 0, header_sha256, _hash(self.etag)
         )
 
     def __enter__(self) -> Self:
@@ -189,7 +189,7 @@ class HubFiles:
         try:
             self.spool.fetch(
                 self._remote_file(file.path, file),
-                Key(tag or file.path, file.nbytes),
+                _key(file),
                 origin=file.path,
                 sha256=tag if _SHA256.fullmatch(tag) else None,
                 git_sha1=tag if _SHA1.fullmatch(tag) else None,
@@ -206,8 +206,7 @@ class HubFiles:
         if place and known and known.etag and tag not in {"", known.etag}:
             place = None
         if place is None and known is not None:
-            key = Key(known.etag or path, known.nbytes)
-            place, tag = self.spool.find(key), known.etag or ""
+            place, tag = self.spool.find(_key(known)), known.etag or ""
         if place is None:
             return None
         source = FileSource(place)
@@ -246,6 +245,19 @@ class HubFiles:
             nbytes=known.nbytes if known else None,
             etag=known.etag if known else None,
         )
+
+
+def _hash(etag: str) -> str | None:
+    """Return what a hub calls a content where that is the content's hash.
+
+    Anything else might be said of two files.
+    """
+    found = _SHA256.fullmatch(etag) or _SHA1.fullmatch(etag)
+    return etag if found else None
+
+
+def _key(file: FileRef) -> Key:
+    return Key(file.etag or file.path, file.nbytes)
 
 
 def _reference(path: str) -> Reference:

@@ -19,9 +19,9 @@ __all__ = ["RemoteFile"]
 class RemoteFile:
     """One file at one commit: a `~spectra.weights.bytes.ByteSource`.
 
-    Nothing is requested before it is needed. The first bytes of the file come
-    in one piece and are kept, so that a header costs a request. Many threads
-    may read from one file.
+    Nothing is requested before it is needed. The first bytes of a file of
+    which nothing is known come in one piece and are kept, so that a header
+    costs a request. Many threads may read from one file.
 
     Parameters
     ----------
@@ -67,6 +67,7 @@ class RemoteFile:
         self._pin = Pin(client.endpoint.origin, name, commit, nbytes, etag)
         url = client.url(f"/{repo}/resolve/{commit}/{quote(path)}")
         self._reader = Reader(client, url, self._pin, repo)
+        self._is_known = nbytes is not None and etag is not None
         self._prefix: bytes | None = None
         self._lock = Lock()
 
@@ -145,7 +146,8 @@ class RemoteFile:
         """Fill what the first bytes hold; return what is left."""
         ends = [start + buffer.nbytes for start, buffer in wanted]
         reach = min(self._limits.prefix, self.nbytes)
-        if self._prefix is None and not any(end <= reach for end in ends):
+        needed = not self._is_known and any(end <= reach for end in ends)
+        if self._prefix is None and not needed:
             return wanted
         prefix = self._first_bytes()
         left = []

@@ -17,6 +17,10 @@ __all__ = ["Reading", "reading_of"]
 WHOLE = 512 * 2**20
 """Longest file that is fetched whole: an adapter, not a model."""
 
+TINY = 16 * 2**10
+"""Files up to here are fetched whole, whatever is wanted of them: a request
+costs more than they do."""
+
 _HOPS = 2
 """Requests of a file's first range: the hub sends on to where it lies."""
 
@@ -30,7 +34,8 @@ class Reading:
     repositories
         How many are read.
     whole
-        Files that are spooled: at least half of their bytes are wanted.
+        Files that are spooled: at least half of their bytes are wanted, or
+        they are tiny.
     ranges
         Bytes that are wanted of each of the others, by path.
     """
@@ -101,7 +106,8 @@ def reading_of(tasks: Iterable[LayerTask], /) -> Reading:
 
 def _is_worth(file: FileRef, refs: Iterable[TensorRef]) -> bool:
     wanted = sum(ref.nbytes for ref in refs)
-    return file.nbytes <= WHOLE and 2 * wanted >= file.nbytes
+    worth = file.nbytes <= WHOLE and 2 * wanted >= file.nbytes
+    return worth or file.nbytes <= TINY
 
 
 def _room() -> int:
