@@ -19,6 +19,7 @@ from spectra.core.errors import IncompleteError, SpectraError, UsageError
 from spectra.hub.client import Client
 from spectra.hub.limits import NetworkLimits
 from tests.hub import Fault, Hub, Repository, Stranger
+from tests.store.test_runfile import equal
 from tests.study.hub_population import (
     FORMATS,
     TAG,
@@ -454,7 +455,10 @@ def test_one_command_from_a_query_to_a_report(tmp_path, monkeypatch):
         out = tmp_path / "clean"
         done = command("run", "--filter", TAG, "-o", out)
         assert done.returncode == 0, done.stderr
-        clean = (out / "run.h5").read_bytes()
+        clean = fitted(tmp_path / "clean.h5")
+        of_command = spectra.load(out / "run.h5").value.layers
+        of_fit = spectra.load(tmp_path / "clean.h5").value.layers
+        assert all(map(equal, of_command, of_fit))
         report = json.loads((out / "report.json").read_text())
         assert report["population"]["n_models"] == 200
         assert TOKEN not in done.stdout + done.stderr
