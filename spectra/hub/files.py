@@ -1,90 +1,42 @@
 """Files of a hub by their pinned paths, from wherever they lie already."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
 from threading import Lock
-from typing import Self
 
 from spectra.core.errors import Quarantine
 from spectra.core.events import Observer, Progress
-from spectra.core.tensors import FileRef
+from spectra.core.tensors import FileRef, TensorRef
+from spectra.hub.ahead import Job, ReadAhead
 from spectra.hub.client import Client
-from spectra.hub.heads import Head, Heads
+from spectra.hub.heads import Heads
 from spectra.hub.hfcache import cached_file
+from spectra.hub.opened import (
+    SHA1,
+    SHA256,
+    AheadInOrder,
+    Opened,
+    Remembering,
+)
 from spectra.hub.ranges import RemoteFile
 from spectra.hub.record import Key
 from spectra.hub.reference import Reference, pinned
 from spectra.hub.spool import Spool
-from spectra.weights.bytes import ByteSource, FileSource, OpenFile
+from spectra.weights.bytes import Ahead, ByteSource, FileSource, OpenFile
 
-__all__ = ["HubFiles", "is_remote"]
+__all__ = ["AHEAD", "HubFiles", "is_remote"]
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SHA1 = re.compile(r"[0-9a-f]{40}")
+AHEAD = 32 * 2**20
+"""Bytes that a layer's reading may be ahead of its computing."""
 
 
 def is_remote(path: str, /) -> bool:
     """Return whether a path of a `FileRef` is a hub's."""
     return path.startswith("hf://")
-
-
-@dataclass(slots=True)
-class _Opened:
-    """A file that is read from `source`, known by its pinned path."""
-
-    path: str
-    source: ByteSource
-    etag: str
-    close: Callable[[], None]
-
-    @property
-    def nbytes(self) -> int:
-        return self.source.nbytes
-
-    def read_into(self, start: int, buffer: memoryview, /) -> None:
-        self.source.read_into(start, buffer)
-
-    def reference(self, header_sha256: str, /) -> FileRef:
-        return FileRef(
-            self.path, self.source.nbytes, 0, header_sha256, _hash(self.etag)
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-@dataclass(slots=True)
-class _Remembering:
-    """A remote file, less what is known of it, and what was read of it."""
-
-    remote: RemoteFile
-    known: Head | None
-    pieces: list[tuple[int, bytes]] = field(default_factory=list)
-
-    @property
-    def nbytes(self) -> int:
-        return self.known.nbytes if self.known else self.remote.nbytes
-
-    @property
-    def etag(self) -> str:
-        return self.known.etag if self.known else self.remote.etag
-
-    def read_into(self, start: int, buffer: memoryview, /) -> None:
-        if self.known and self.known.fill(start, buffer):
-            return
-        self.remote.read_into(start, buffer)
-        self.pieces.append((start, bytes(buffer)))
-
-    @property
-    def head(self) -> Head:
-        known = self.known.pieces if self.known else ()
-        return Head(self.nbytes, self.etag, (*known, *self.pieces))
 
 
 class HubFiles:
@@ -106,6 +58,7 @@ class HubFiles:
     def __init__(self, client: Client, spool: Spool, heads: Heads, /) -> None:
         self.client, self.spool, self.heads = client, spool, heads
         self._remote: dict[str, RemoteFile] = {}
+        self._local: dict[str, tuple[Path, str]] = {}
         self._failed: dict[str, Quarantine] = {}
         self._lock = Lock()
 
@@ -191,15 +144,71 @@ class HubFiles:
                 self._remote_file(file.path, file),
                 _key(file),
                 origin=file.path,
-                sha256=tag if _SHA256.fullmatch(tag) else None,
-                git_sha1=tag if _SHA1.fullmatch(tag) else None,
+                sha256=tag if SHA256.fullmatch(tag) else None,
+                git_sha1=tag if SHA1.fullmatch(tag) else None,
             )
         except Quarantine as fault:
             with self._lock:
                 self._failed[file.path] = fault
 
-    def _cached(self, path: str, known: FileRef | None) -> _Opened | None:
+    @contextmanager
+    def read_ahead(
+        self, wanted: Sequence[tuple[TensorRef, FileRef]], /
+    ) -> Iterator[Ahead]:
+        """Fetch tensors that lie on the hub alone, several at a time.
+
+        Parameters
+        ----------
+        wanted
+            In the order in which they will be taken; others than a hub's may
+            be among them.
+
+        Yields
+        ------
+        Ahead
+            Hands them over.
+        """
+        remote = [
+            (ref, file)
+            for ref, file in wanted
+            if is_remote(ref.file)
+            and ref.file not in self._failed
+            and not self._is_here(file)
+        ]
+        jobs = [
+            Job(partial(self._opened_remote, file), ref.start, ref.nbytes)
+            for ref, file in remote
+        ]
+        with ReadAhead(
+            jobs,
+            connections=self.client.limits.connections,
+            bytes_in_flight=AHEAD,
+            abort=self.client.close,
+        ) as contents:
+            yield AheadInOrder(deque(ref for ref, _ in remote), contents)
+
+    def _opened_remote(self, file: FileRef) -> ByteSource:
+        return self._range(file).source
+
+    def _cached(self, path: str, known: FileRef | None) -> Opened | None:
         """Return a file that lies on this machine and is what it should be."""
+        found = self._local.get(path)
+        if found is None:
+            found = self._find(path, known)
+        if found is None:
+            return None
+        place, tag = found
+        source = FileSource(place)
+        if known is not None and source.nbytes != known.nbytes:
+            source.close()
+            return None
+        if known is not None:
+            self._local[path] = found
+        return Opened(path, source, tag, source.close)
+
+    def _find(
+        self, path: str, known: FileRef | None
+    ) -> tuple[Path, str] | None:
         at = _reference(path)
         place = cached_file(at.repo, at.revision or "", at.path)
         tag = place.name if place and place.parent.name == "blobs" else ""
@@ -207,16 +216,10 @@ class HubFiles:
             place = None
         if place is None and known is not None:
             place, tag = self.spool.find(_key(known)), known.etag or ""
-        if place is None:
-            return None
-        source = FileSource(place)
-        if known is not None and source.nbytes != known.nbytes:
-            source.close()
-            return None
-        return _Opened(path, source, tag, source.close)
+        return None if place is None else (place, tag)
 
-    def _scanned(self, path: str) -> _Opened:
-        source = _Remembering(
+    def _scanned(self, path: str) -> Opened:
+        source = Remembering(
             self._remote_file(path, None), self.heads.find(path)
         )
         etag = source.etag
@@ -225,15 +228,15 @@ class HubFiles:
             if source.pieces:
                 self.heads.keep(path, source.head)
 
-        return _Opened(path, source, etag, close)
+        return Opened(path, source, etag, close)
 
-    def _range(self, file: FileRef) -> _Opened:
+    def _range(self, file: FileRef) -> Opened:
         with self._lock:
             remote = self._remote.get(file.path)
             if remote is None:
                 remote = self._remote_file(file.path, file)
                 self._remote[file.path] = remote
-        return _Opened(file.path, remote, file.etag or "", lambda: None)
+        return Opened(file.path, remote, file.etag or "", lambda: None)
 
     def _remote_file(self, path: str, known: FileRef | None) -> RemoteFile:
         at = _reference(path)
@@ -245,15 +248,6 @@ class HubFiles:
             nbytes=known.nbytes if known else None,
             etag=known.etag if known else None,
         )
-
-
-def _hash(etag: str) -> str | None:
-    """Return what a hub calls a content where that is the content's hash.
-
-    Anything else might be said of two files.
-    """
-    found = _SHA256.fullmatch(etag) or _SHA1.fullmatch(etag)
-    return etag if found else None
 
 
 def _key(file: FileRef) -> Key:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from spectra.backend.memory import Budget, resident_bytes
 from spectra.core.catalog import Catalog, LowRankSource
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
+from spectra.hub.files import AHEAD, is_remote
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of
@@ -113,16 +114,24 @@ def _cost(task: LayerTask, settings: FitSettings, room: int) -> LayerCost:
     dtype = np.float32 if settings.precision == "f32" else np.float64
     shape, sources = task.key.shape, [held for _, _, held in task.holders]
     ranks = [s.rank for s in sources if isinstance(s, LowRankSource)]
+    ahead = _read_ahead(task)
     if ranks:
-        return LayerCost(low_rank_memory(shape, ranks))
-    return plan_dense(
+        return LayerCost(low_rank_memory(shape, ranks) + ahead)
+    cost = plan_dense(
         shape,
         len(sources),
         rank=settings.rank,
         dtype=dtype,
         kept=kept_nbytes(task, dtype),
-        room=room,
+        room=room - ahead,
     )
+    return replace(cost, nbytes=cost.nbytes + ahead)
+
+
+def _read_ahead(task: LayerTask) -> int:
+    """Return the bytes that wait for a layer which a hub may send."""
+    remote = [ref.nbytes for ref in task.refs if is_remote(ref.file)]
+    return min(sum(remote), AHEAD + 2 * max(remote)) if remote else 0
 
 
 def _flops(task: LayerTask) -> float:

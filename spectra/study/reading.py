@@ -78,13 +78,9 @@ def reading_of(tasks: Iterable[LayerTask], /) -> Reading:
     wanted: dict[str, set[TensorRef]] = {}
     files: dict[str, FileRef] = {}
     for task in tasks:
-        sources = [held for _, _, held in task.holders]
-        sources += [task.base] if task.base is not None else []
-        for source in sources:
-            for ref in source.tensors:
-                if is_remote(ref.file):
-                    wanted.setdefault(ref.file, set()).add(ref)
-                    files[ref.file] = task.files[ref.file]
+        for ref in filter(lambda ref: is_remote(ref.file), task.refs):
+            wanted.setdefault(ref.file, set()).add(ref)
+            files[ref.file] = task.files[ref.file]
     whole = [
         file
         for path, file in sorted(files.items())

@@ -1,6 +1,7 @@
 """One layer of one architecture, from bytes to small matrices."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from spectra.core.catalog import (
     Quarantined,
 )
 from spectra.core.errors import Quarantine
-from spectra.core.tensors import FileRef
+from spectra.core.tensors import FileRef, TensorRef
 from spectra.subspaces.dense import dense_products
 from spectra.subspaces.lowrank import low_rank_products
 from spectra.subspaces.products import (
@@ -24,7 +25,7 @@ from spectra.subspaces.products import (
     TooFewMembersError,
 )
 from spectra.subspaces.result import LayerFit
-from spectra.weights.bytes import Opener
+from spectra.weights.bytes import Ahead, Opener, ReadsAhead
 from spectra.weights.stream import (
     DenseReader,
     TensorReader,
@@ -61,8 +62,15 @@ class LayerTask:
     base: DenseSource | None = None
 
     @property
+    def refs(self) -> tuple[TensorRef, ...]:
+        """Return its tensors, those of the base first, as they are read."""
+        held = [source for _, _, source in self.holders]
+        sources = [*([self.base] if self.base else []), *held]
+        return tuple(ref for source in sources for ref in source.tensors)
+
+    @property
     def nbytes(self) -> int:
-        """Return the bytes that its tensors take in the files."""
+        """Return the bytes that its members' tensors take in the files."""
         return sum(
             ref.nbytes
             for _, _, source in self.holders
@@ -154,12 +162,23 @@ def _dense_reader(
 
 
 def _products(task: LayerTask, how: Pass) -> Products:
-    tensors = TensorReader(task.files, how.opener)
-    sources = tuple(source for _, _, source in task.holders)
-    factors = tuple(s for s in sources if isinstance(s, LowRankSource))
-    if factors:
-        return low_rank_products(factors, task.key.shape, tensors, how)
-    return dense_products(_dense_reader(task, how.dtype, tensors), how)
+    with _ahead(task, how.opener) as ahead:
+        tensors = TensorReader(task.files, how.opener, ahead)
+        sources = tuple(source for _, _, source in task.holders)
+        factors = tuple(s for s in sources if isinstance(s, LowRankSource))
+        if factors:
+            return low_rank_products(factors, task.key.shape, tensors, how)
+        return dense_products(_dense_reader(task, how.dtype, tensors), how)
+
+
+def _ahead(
+    task: LayerTask, opener: Opener
+) -> AbstractContextManager[Ahead | None]:
+    if not isinstance(opener, ReadsAhead):
+        return nullcontext()
+    return opener.read_ahead(
+        [(ref, task.files[ref.file]) for ref in task.refs]
+    )
 
 
 def _set_aside(task: LayerTask, register: Register) -> tuple[Quarantined, ...]:

@@ -3,18 +3,21 @@
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, Self, runtime_checkable
 
 from spectra.core.errors import Quarantine
-from spectra.core.tensors import FileRef
+from spectra.core.tensors import FileRef, TensorRef
 
 __all__ = [
+    "Ahead",
     "ByteSource",
     "FileSource",
     "MemorySource",
     "OpenFile",
     "Opener",
+    "ReadsAhead",
     "read_bytes",
 ]
 
@@ -51,6 +54,25 @@ class Opener(Protocol):
         self, path: str, /, *, pinned: FileRef | None = None
     ) -> AbstractContextManager[OpenFile]:
         """Return it for a ``with`` block, where it is what `pinned` says."""
+        ...
+
+
+class Ahead(Protocol):
+    """Tensors that are fetched before anybody asks for them."""
+
+    def take(self, ref: TensorRef, /) -> bytes | bytearray | None:
+        """Return a tensor's bytes, once; None where it is not among them."""
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """An `Opener` to which it makes a difference what is read next."""
+
+    def read_ahead(
+        self, wanted: Sequence[tuple[TensorRef, FileRef]], /
+    ) -> AbstractContextManager[Ahead]:
+        """Return what fetches tensors, in the order they will be read."""
         ...
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spectra.core.catalog import DenseSource, LowRankSource
 from spectra.core.errors import Quarantine
 from spectra.core.tensors import FileRef, TensorRef
-from spectra.weights.bytes import FileSource, Opener
+from spectra.weights.bytes import Ahead, FileSource, Opener
 from spectra.weights.dtypes import (
     decode_into,
     rounding_power,
@@ -43,12 +43,15 @@ class TensorReader:
         another one now is not read.
     opener
         Opens them.
+    ahead
+        What has been fetched already; None for nothing.
     nbytes
         Bytes read so far.
     """
 
     files: Mapping[str, FileRef]
     opener: Opener = FileSource
+    ahead: Ahead | None = None
     nbytes: int = 0
     _buffer: NDArray[np.uint8] = field(
         default_factory=lambda: np.empty(0, np.uint8)
@@ -70,6 +73,11 @@ class TensorReader:
             self._buffer = np.empty(count, np.uint8)
         raw = self._buffer[:count]
         self.nbytes += count
+        if self.ahead is not None and count == ref.nbytes:
+            content = self.ahead.take(ref)
+            if content is not None:
+                raw[:] = np.frombuffer(content, np.uint8)
+                return raw
         pinned = self.files.get(ref.file)
         with self.opener(ref.file, pinned=pinned) as source:
             source.read_into(ref.start + start * width, raw.data)
