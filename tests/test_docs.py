@@ -205,7 +205,8 @@ def test_the_keys_of_a_study_are_documented() -> None:
         for name, text in documented.items()
         if text not in {"none", "all", "all four"}
     }
-    stated["memory"] = parse_bytes(stated["memory"])
+    for name in ("max_stream", "memory"):
+        stated[name] = parse_bytes(stated[name])
     assert stated == {name: defaults[name] for name in stated}
 
 

@@ -132,24 +132,35 @@ def test_the_lines_of_python(
     assert (folder / "run.h5").is_file()
 
 
-def test_a_hub_query(shelf: list[Repository], tmp_path: Path) -> None:
-    title = "On a hub query"
-    code = block(title, "python").replace("ORG/BASE", "org/base")
-    (command,) = re.findall(r"`(spectra [^`]+)`", section(title))
-    work = tmp_path / "work"
-    work.mkdir()
+def test_the_commands_on_a_hub(
+    shelf: list[Repository], tmp_path: Path
+) -> None:
+    """With the names of this shelf in place of the capitals."""
+    plan, run, three = block("On a hub query", "sh").splitlines()
+    names = {
+        "ORG/MODEL-A": shelf[0].id,
+        "ORG/MODEL-B": shelf[1].id,
+        "ORG/MODEL-C": shelf[4].id,
+        "ORG/BASE": "org/base",
+        "ORG": "owner-0",
+    }
     with Hub(shelf, page=2) as hub:
-        python("-c", code, cwd=work, env=client(hub, tmp_path / "home"))
-    python("-m", *shlex.split(command), cwd=work)
-    files = {path.name for path in (work / "report").iterdir()}
-    assert files >= {"catalog.jsonl", "run.h5", "report.html", "report.json"}
-    report = json.loads((work / "report" / "report.json").read_text("utf-8"))
+        env = client(hub, tmp_path / "home")
+        env["SPECTRA_CACHE"] = str(tmp_path / "cache")
+        for line in (plan, run, three):
+            text = line.partition("#")[0]
+            for capitals, name in names.items():
+                text = text.replace(capitals, name)
+            text = text.replace("/checkpoint-500", "")
+            printed = python("-m", *shlex.split(text), cwd=tmp_path, env=env)
+            assert "repositories:" in printed or line != plan
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
     found = [each["id"] for each in report["population"]["models"]]
-    assert found == sorted(each.id for each in shelf if TAG in each.tags)
-    assert {each.status for each in hub.traffic} == {200, 302, 307}
-    paths = [Path(request.path) for request in hub.requests]
-    assert paths.count(Path("/api/models")) == 3
-    fetched = {path.name for path in paths if "resolve" in path.parts}
+    mine = [r.id for r in shelf if TAG in r.tags and r.author == "owner-0"]
+    assert found == mine
+    assert all(m["revision"] for m in report["population"]["models"])
+    assert (tmp_path / "three" / "report.html").is_file()
+    fetched = {Path(r.path).name for r in hub.requests if "resolve" in r.path}
     assert fetched == ADAPTER_FILES
 
 

@@ -40,6 +40,7 @@ def command(
     device: options.Device = "auto",
     precision: options.Precision = "f32",
     memory: options.Memory = "4GiB",
+    max_stream: options.MaxStream = "1GiB",
     workers: options.Workers = 0,
     save_directions: options.SaveDirections = False,
     json: options.Json = False,

@@ -16,23 +16,33 @@ from spectra.core.settings import (
 )
 
 __all__ = [
+    "Author",
     "Base",
+    "BaseModel",
     "Bootstrap",
     "Device",
     "Draws",
+    "Filter",
     "Json",
     "Layers",
     "Levels",
     "Limit",
     "Match",
+    "MaxStream",
     "Memory",
+    "NumParameters",
     "Precision",
     "QuarantineOk",
     "Rank",
+    "Relation",
+    "Revision",
     "RunFile",
     "SaveDirections",
+    "Search",
     "Seed",
+    "Sort",
     "Sources",
+    "Token",
     "Workers",
     "chosen",
 ]
@@ -139,6 +149,10 @@ Device = Annotated[str, _fit("device", "--device")]
 Precision = Annotated[Literal["f32", "f64"], _fit("precision", "--precision")]
 Memory = Annotated[
     Any, _fit("memory", "--memory", metavar="BYTES", parser=parse_bytes)
+]
+MaxStream = Annotated[
+    Any,
+    _fit("max_stream", "--max-stream", metavar="BYTES", parser=parse_bytes),
 ]
 Workers = Annotated[int, _fit("workers", "--workers", min=0)]
 SaveDirections = Annotated[bool, _fit("save_directions", "--save-directions")]

@@ -90,6 +90,11 @@ class FitSettings:
     workers: int = _setting(
         0, "Layers computed at the same time; 0 for one a core."
     )
+    max_stream: int = _setting(
+        2**30,
+        "Longest file of a hub that is read through where its server cannot"
+        " serve ranges.",
+    )
     save_directions: bool = _setting(
         False, "Keep singular vectors in the run file (large)."
     )

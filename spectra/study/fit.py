@@ -33,7 +33,7 @@ from spectra.weights.bytes import Opener
 
 __all__ = ["fit_population", "how_of"]
 
-_NOT_PART_OF_THE_RESULT = ("memory", "workers")
+_NOT_PART_OF_THE_RESULT = ("max_stream", "memory", "workers")
 """Settings that change how long a fit takes, but not a bit of its result."""
 
 
@@ -90,7 +90,7 @@ def fit_population(
         check_output(out, is_ours=is_run, inputs=work.files)
     settings = work.settings
     workers = workers_within(work.tasks, settings)
-    with opening(work.files) as opener:
+    with opening(work.files, max_stream=settings.max_stream) as opener:
         if isinstance(opener, HubFiles):
             opener.fetch(reading_of(work.tasks).whole, on_event=on_event)
         how = how_of(settings, workers=workers, opener=opener)

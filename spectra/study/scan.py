@@ -100,16 +100,20 @@ def scan_sources(
 
 
 @contextmanager
-def opening(paths: Iterable[str], /) -> Iterator[Opener]:
+def opening(
+    paths: Iterable[str], /, *, max_stream: int | None = None
+) -> Iterator[Opener]:
     """Give what opens all of these files, with a hub where one has to be.
 
     Parameters
     ----------
     paths
         Of `~spectra.core.tensors.FileRef`.
+    max_stream
+        As of `~spectra.core.settings.FitSettings`.
     """
     if not any(map(is_remote, paths)):
         yield FileSource
         return
-    with open_hub() as files:
+    with open_hub(max_stream=max_stream) as files:
         yield files

@@ -123,7 +123,7 @@ _OPTIONAL: dict[str, type] = {"limit": int, "groups": dict}
 
 def _value(key: str, value: Any, default: Any, where: str) -> Any:
     """Return a TOML value as the type of the setting's default."""
-    if key == "memory" and isinstance(value, str):
+    if key in {"max_stream", "memory"} and isinstance(value, str):
         return parse_bytes(value)
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(value)

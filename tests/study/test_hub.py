@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from safetensors.numpy import save
 
 import spectra
 from spectra.core.errors import IncompleteError, SpectraError, UsageError
-from spectra.hub.client import Client
 from spectra.hub.limits import NetworkLimits
 from tests.hub import Fault, Hub, Repository, Stranger
 from tests.store.test_runfile import equal
@@ -53,9 +51,7 @@ def surroundings(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(
-        "spectra.hub.session.Client", partial(Client, limits=QUICK)
-    )
+    monkeypatch.setattr("spectra.hub.session.NetworkLimits", lambda: QUICK)
 
 
 def serve(shelf, monkeypatch, **options) -> Hub:
