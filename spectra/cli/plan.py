@@ -59,7 +59,8 @@ def command(
             f"{plan.repositories} repositories:"
             f" {_size(plan.bytes_to_fetch)} to fetch in {plan.requests}"
             " requests (the public hub answers 3000 in five minutes without"
-            " a token, 5000 with one)"
+            f" a token, 5000 with one): {plan.whole_files} files whole, into"
+            f" the cache, layers of {plan.ranged_files} by range"
         )
     console.say(
         f"{_size(plan.memory_bytes)} of memory at the peak with"

@@ -46,6 +46,9 @@ class Plan:
         Of tensors; of files that are fetched whole, all.
     repositories, bytes_to_fetch, requests
         Of a hub, what is in the caches left out.
+    whole_files, ranged_files
+        Files that are fetched once into the cache, and files of which single
+        layers are read by range and nothing is kept.
     memory_bytes
         Peak of the whole process.
     disk_bytes
@@ -60,6 +63,8 @@ class Plan:
     repositories: int
     bytes_to_fetch: int
     requests: int
+    whole_files: int
+    ranged_files: int
     memory_bytes: int
     disk_bytes: int
     seconds: float
@@ -100,6 +105,8 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
         repositories=reading.repositories,
         bytes_to_fetch=fetched + reading.nbytes,
         requests=requests,
+        whole_files=len(missing),
+        ranged_files=len(reading.ranges),
         memory_bytes=resident_bytes() + sum(largest),
         disk_bytes=sum(map(_stored, work.tasks)) + sum(spilled) + fetched,
         seconds=round(

@@ -305,6 +305,7 @@ def test_two_layers_of_big_files_cost_their_own_bytes(tmp_path, monkeypatch):
         wanted = 4 * 2 * 160 * 162 * 4
         assert plan.bytes_to_fetch == plan.bytes_to_read == wanted
         assert plan.repositories == 4
+        assert (plan.whole_files, plan.ranged_files) == (0, 8)
         assert len(run.layers) == 2
         assert wanted <= sum(request.sent for request in seen) <= 1.05 * wanted
         assert len(seen) <= plan.requests
@@ -318,6 +319,7 @@ def test_a_plan_knows_what_will_be_fetched(hub):
     with hub.watched() as seen:
         spectra.fit(catalog)
     assert plan.repositories == 25
+    assert (plan.whole_files, plan.ranged_files) == (30, 0)
     assert plan.bytes_to_fetch == sum(
         request.sent for request in seen if request.status == 206
     )
