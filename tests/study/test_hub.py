@@ -529,3 +529,36 @@ def test_ten_thousand_repositories_are_listed_in_seconds(
     assert count == 10_000
     assert seconds < 30
     assert peak < 500 * 2**20
+
+
+def test_parts_of_a_pipeline_are_found_by_their_files(monkeypatch):
+    """Subfolders of a pipeline, trainers' checkpoints, and one that moved."""
+    rng = np.random.default_rng(3)
+    weights = save({"w": rng.standard_normal((6, 5)).astype("f4")})
+    pipeline = {"model_index.json": b"{}", "README.md": b"# It"}
+    for part in ("unet", "vae"):
+        pipeline[f"{part}/config.json"] = b"{}"
+        pipeline[f"{part}/diffusion_pytorch_model.safetensors"] = weights
+        pipeline[f"{part}/diffusion_pytorch_model.fp16.safetensors"] = b""
+    steps = {
+        f"checkpoint-{n}/{name}": body
+        for n in (10, 20)
+        for name, body in peft(rng).items()
+    }
+    shelf = [
+        Repository("org/pipeline", pipeline, (TAG,)),
+        Repository("org/steps", steps, (TAG,)),
+        Repository("org/old", moved_to="org/steps"),
+    ]
+    with serve(shelf, monkeypatch):
+        catalog = spectra.scan("org/old", filter=(TAG,))
+        assert [model.id for model in catalog.value.models] == [
+            "org/pipeline/unet",
+            "org/pipeline/vae",
+            "org/steps/checkpoint-10",
+            "org/steps/checkpoint-20",
+        ]
+        assert catalog.value.models[1].duplicate_of == "org/pipeline/unet"
+        (moved,) = catalog.value.quarantine
+        assert (moved.id, moved.code) == ("org/old", "MOVED")
+        assert "org/steps" in moved.detail
