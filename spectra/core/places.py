@@ -43,11 +43,11 @@ def _is_ours(checkout: Path) -> bool:
 
 def _absolute(text: str) -> Path:
     # The system's own expanduser leaves a ~ that it knows no home for.
-    path = os.path.expanduser(text)  # noqa: PTH111
+    path = os.path.expanduser(text)  # noqa: PTH111 - as said
     if path.startswith("~"):
         raise UsageError(
             "E_CACHE",
             f"there is no home folder for the cache {text}",
             advice="set SPECTRA_CACHE to a folder for it",
         )
-    return Path(os.path.abspath(path))  # noqa: PTH100
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, LifoQueue
-from typing import Any, Self
+from typing import Self
 
 from spectra.hub.answer import Answer, Hop
 from spectra.hub.endpoint import Endpoint, require_online
@@ -113,17 +113,26 @@ class Client:
         url = self.url(path).copy_merge_params(list(params))
         return self.attempts().run(lambda: self._json(url, repo))
 
-    def pages(self, path: str, /, params: Parameters = ()) -> Iterator[Any]:
-        """Yield the document of each page of a listing.
+    def pages(
+        self,
+        path: str,
+        /,
+        params: Parameters = (),
+        *,
+        start: str | None = None,
+    ) -> Iterator[Page]:
+        """Yield each page of a listing.
 
         Parameters
         ----------
         path, params
             Of the first page, as for `json`, which raises the same.
+        start
+            The `next` of a page, to go on after it.
         """
         seen: set[str] = set()
-        page = self.json(path, params)
-        yield page.document
+        page = self.json(path, params) if start is None else self.json(start)
+        yield page
         while page.next is not None:
             if page.next in seen or len(seen) >= self.limits.pages - 1:
                 raise HubError(
@@ -131,7 +140,7 @@ class Client:
                 )
             seen.add(page.next)
             page = self.json(page.next)
-            yield page.document
+            yield page
 
     def url(self, path: str, /) -> httpx.URL:
         """Return the address of a path, or of a page, of this hub.

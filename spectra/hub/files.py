@@ -198,7 +198,10 @@ class HubFiles:
         if found is None:
             return None
         place, tag = found
-        source = FileSource(place)
+        try:
+            source = FileSource(place)
+        except Quarantine:
+            return None  # taken away meanwhile
         if known is not None and source.nbytes != known.nbytes:
             source.close()
             return None

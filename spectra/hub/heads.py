@@ -7,7 +7,6 @@ the first one has read. A damaged entry is as good as none.
 import contextlib
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ class Heads:
         with contextlib.suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(json.dumps(told).encode() + b"\n" + content)
-            os.replace(temporary, place)  # noqa: PTH105 - the same, shorter
+            temporary.replace(place)
 
     def _place(self, path: str) -> Path:
         name = hashlib.sha256(path.encode()).hexdigest()

@@ -118,7 +118,7 @@ def cached_absence(repo: str, commit: str, path: str, /) -> bool:
 
 
 def _expanded(text: str, below: str) -> Path | None:
-    path = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111
+    path = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 - no error
     return None if path.startswith("~") else Path(path).absolute() / below
 
 

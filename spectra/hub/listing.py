@@ -1,9 +1,10 @@
 """Repositories of a hub: each with its commit and its files, by the page."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from spectra.core.errors import Quarantine
 from spectra.core.settings import HubQuery
 from spectra.core.text import printable
 from spectra.hub.client import Client
+from spectra.hub.failures import HubError
+from spectra.hub.kept_pages import pages_of
 from spectra.hub.reference import Reference, is_commit, is_repository
 
 __all__ = ["Repository", "list_repositories", "read_repository"]
@@ -73,14 +76,26 @@ def list_repositories(
     """
     params = [*_conditions(query), ("limit", str(min(limit or _PAGE, _PAGE)))]
     params += [("expand", name) for name in _WANTED]
-    left = limit
-    for rows in _Pages(client, params, folder).rows():
-        for row in rows[:left]:
+    rows = _rows(client, params, folder)
+    with closing(rows):
+        for row in islice(rows, limit):
             yield _entry(row)
-        if left is not None:
-            left -= len(rows)
-            if left <= 0:
-                return
+
+
+def _rows(
+    client: Client, params: Sequence[tuple[str, str]], folder: Path
+) -> Generator[Any, None, None]:
+    """Yield the entries of a listing; one that repeats itself has no end."""
+    seen: set[str] = set()
+    with closing(pages_of(client, _API, params, folder=folder)) as pages:
+        for document in pages:
+            rows = {json.dumps(row): row for row in _list(document)}
+            if rows and rows.keys() <= seen:
+                raise HubError(
+                    "E_PAGINATION", "the hub's listing repeats itself"
+                )
+            seen |= rows.keys()
+            yield from rows.values()
 
 
 def read_repository(client: Client, asked: Reference, /) -> Repository:
@@ -179,61 +194,3 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-@dataclass(frozen=True, slots=True)
-class _Pages:
-    """The pages of one query, those of a broken-off listing first."""
-
-    client: Client
-    params: Sequence[tuple[str, str]]
-    folder: Path
-
-    def rows(self) -> Iterator[list[Any]]:
-        path = self.folder / self._name()
-        following: str | None = _API
-        for page in _kept(path):
-            yield page["rows"]
-            following = page["next"]
-        seen = {following}
-        while following is not None:
-            first = following == _API
-            found = self.client.json(following, self.params if first else ())
-            rows = _list(found.document)
-            _keep(path, {"rows": rows, "next": found.next})
-            yield rows
-            following = None if found.next in seen else found.next
-            seen.add(following)
-            if len(seen) > self.client.limits.pages:
-                break
-        path.unlink(missing_ok=True)
-
-    def _name(self) -> str:
-        asked = json.dumps([self.client.endpoint.url, list(self.params)])
-        return hashlib.sha256(asked.encode()).hexdigest() + ".jsonl"
-
-
-def _kept(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the pages kept of a listing that has not ended."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            page = json.loads(line)
-        except ValueError:
-            return  # the page that was being written
-        if not page["next"]:
-            return
-        yield page
-
-
-def _keep(path: Path, page: dict[str, Any]) -> None:
-    """Append a page; a listing can do without."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(page) + "\n")
-    except OSError:
-        path.unlink(missing_ok=True)

@@ -87,6 +87,12 @@ def scan_sources(
             advice="name a SOURCE, or what to look for on a hub (--author,"
             " --base-model, ...)",
         )
+    if query.relation and not query.base_model:
+        raise UsageError(
+            "E_QUERY",
+            "relation says nothing without base_model",
+            advice="name the base: --base-model ORG/NAME",
+        )
     remote = query.asks or any(map(is_reference, expand(sources)))
     with ExitStack() as held:
         hub = None

@@ -18,7 +18,9 @@ MODELS = "/api/models"
 
 
 def ids(client: Client) -> list[str]:
-    return [model["id"] for page in client.pages(MODELS) for model in page]
+    return [
+        model["id"] for page in client.pages(MODELS) for model in page.document
+    ]
 
 
 ALL = [REPO, *(f"org/model-{i}" for i in range(4))]

@@ -1,5 +1,6 @@
 """From a query of a hub to a run file: equal bits, or a code."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -562,3 +563,45 @@ def test_parts_of_a_pipeline_are_found_by_their_files(monkeypatch):
         (moved,) = catalog.value.quarantine
         assert (moved.id, moved.code) == ("org/old", "MOVED")
         assert "org/steps" in moved.detail
+
+
+def test_a_listing_that_ended_is_asked_for_again(hub):
+    """Whether it ended by itself or since enough had been found."""
+    for limit in (3, None):
+        query = {"filter": (TAG,), "limit": limit}
+        before = spectra.scan(**query).value.models[0]
+        old = hub.repositories[before.id]
+        new = dataclasses.replace(
+            old, files={**old.files, f"{limit}.txt": b""}
+        )
+        hub.repositories[before.id] = new
+        after = spectra.scan(**query).value.models[0]
+        assert (before.revision, after.revision) == (old.sha, new.sha)
+        assert old.sha != new.sha
+
+
+@pytest.mark.parametrize("value", ["endless", "itself"])
+def test_a_listing_without_an_end_is_no_population(hub, value):
+    fault = Fault("next-link", None, path="/api/models", value=value)
+    with hub.fault(fault), pytest.raises(IncompleteError) as caught:
+        spectra.scan(filter=(TAG,))
+    assert caught.value.code == "E_PAGINATION"
+    assert len(hub.requests) < 10
+    with hub.watched() as seen:
+        assert len(spectra.scan(filter=(TAG,))) == 25
+    assert "cursor" not in seen[0].query
+
+
+def test_a_page_that_the_hub_no_longer_knows_costs_a_fresh_listing(hub):
+    fault = Fault("status", None, path="/api/models", after=1, value=503)
+    with hub.fault(fault), pytest.raises(IncompleteError):
+        spectra.scan(filter=(TAG,))
+    gone = Fault("status", None, path="/api/models", value=400)
+    with hub.fault(gone), pytest.raises(IncompleteError):
+        spectra.scan(filter=(TAG,))
+    assert len(spectra.scan(filter=(TAG,))) == 25
+
+
+def test_a_relation_is_one_to_a_base():
+    with pytest.raises(UsageError, match="base_model"):
+        spectra.scan(author="owner-0", relation="merge")
