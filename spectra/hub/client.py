@@ -71,7 +71,7 @@ class Client:
         """End every request under way, in any thread, and take no more."""
         self._throttle.stop()
         for lane in tuple(self._lanes):
-            lane.cut()
+            lane.end()
         with suppress(Empty):  # a lane that its user never gives back
             for _ in range(self.limits.connections):
                 lane_or_none = self._free.get(timeout=_CLOSING_SECONDS)

@@ -33,7 +33,7 @@ class Lane:
 
     It follows no redirect and keeps no cookie; proxies and certificates come
     from the environment. Only one thread may use it at a time, but any may
-    `cut` it.
+    `cut` or `end` it.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ class Lane:
     ) -> None:
         self._limits, self._check = limits, check
         self._streams: dict[tuple[str, int | None], Any] = {}
+        self._ended = False
         self._client = httpx.Client(
             verify=tls,
             headers=_HEADERS,
@@ -118,6 +119,11 @@ class Lane:
             with suppress(OSError):
                 socket.socket.shutdown(reached, socket.SHUT_RDWR)
 
+    def end(self) -> None:
+        """End every read, those too whose connection is yet to come."""
+        self._ended = True
+        self.cut()
+
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
@@ -134,6 +140,9 @@ class Lane:
             elif event.endswith((".connect_tcp.complete", "tls.complete")):
                 stream = found["return_value"]
                 self._streams[url.host, url.port] = stream
+                if self._ended:
+                    # Whoever ended the lane may not have seen this one.
+                    self.cut()
                 if direct and event.endswith(".connect_tcp.complete"):
                     self._check_reached(url, stream)
 

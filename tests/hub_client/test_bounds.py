@@ -6,7 +6,9 @@ import pytest
 
 from spectra.hub.client import Client
 from spectra.hub.endpoint import Endpoint
-from spectra.hub.failures import HubError
+from spectra.hub.failures import HubError, Transient
+from spectra.hub.http import httpx
+from spectra.hub.lane import Lane
 from spectra.hub.limits import NetworkLimits
 from tests.hub import Fault, Hub
 from tests.hub_client.settings import LARGE, connected, quick, read, remote
@@ -122,3 +124,21 @@ def test_nonsense_is_an_error_of_ours(answer: bytes) -> None:
 
 def short_limits() -> NetworkLimits:
     return quick(**SHORT)
+
+
+def test_a_lane_that_has_ended_waits_for_no_new_connection(hub: Hub) -> None:
+    """An end that comes before the connection is not missed."""
+    url = httpx.URL(f"{hub.endpoint}/api/models")
+    tls = httpx.create_ssl_context()
+    lane = Lane(tls, quick(first_byte=20.0), lambda *_: None)
+    lane.end()
+    begin = time.monotonic()
+    with (
+        hub.fault(Fault("no-headers", value=20, times=None)),
+        pytest.raises(Transient),
+        lane.get(url, {}),
+    ):
+        pytest.fail("nothing answers")
+    lane.close()
+    assert time.monotonic() - begin < 5
+    hub.closing.set()
