@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
+from scipy.linalg import eigh
 
 __all__ = [
     "accurate_gram",
     "double_centred",
+    "eigenpairs",
     "gram",
-    "largest_eigenvalues",
-    "leading_eigenvectors",
 ]
 
 Array = Any
@@ -55,14 +55,24 @@ def double_centred(G: Array, /) -> Array:
     return G - xp.mean(G, axis=1, keepdims=True)
 
 
-def largest_eigenvalues(C: Array, k: int, /) -> Array:
-    """Return the `k` largest eigenvalues of symmetric C, largest first."""
-    xp = array_namespace(C)
-    return xp.flip(xp.linalg.eigvalsh(C))[: min(k, C.shape[0])]
+def eigenpairs(C: Array, k: int, /) -> tuple[Array, Array]:
+    """Return the `k` largest eigenvalues of symmetric C, and their vectors.
 
-
-def leading_eigenvectors(C: Array, k: int, /) -> Array:
-    """Return the eigenvectors of the `k` largest eigenvalues, as columns."""
+    Parameters
+    ----------
+    C
+        (n, n).
+    k
+        At most n are returned, largest first; the vectors are columns.
+    """
     xp = array_namespace(C)
-    vectors = xp.flip(xp.linalg.eigh(C)[1], axis=1)
-    return vectors[:, : min(k, C.shape[0])]
+    n = C.shape[0]
+    k = min(k, n)
+    if is_numpy_array(C):
+        # The few that are wanted cost no more than the values alone.
+        values, vectors = eigh(
+            C, subset_by_index=(n - k, n - 1), driver="evx", check_finite=False
+        )
+    else:
+        values, vectors = xp.linalg.eigh(C)
+    return xp.flip(values)[:k], xp.flip(vectors, axis=1)[:, :k]

@@ -1,6 +1,7 @@
 """Many small subspaces against each other, tile by tile."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,22 @@ from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
 
-__all__ = ["block_sums", "frobenius_overlap", "tiles"]
+__all__ = [
+    "ANGLES",
+    "Angles",
+    "PairSums",
+    "block_sums",
+    "frobenius_overlap",
+    "pair_sums",
+    "tiles",
+]
 
 Array = Any
+Float = NDArray[np.float64]
+
+ANGLES = 128
+"""Up to so many subspaces the principal angles of every pair are found: 15
+microseconds a pair of 16 directions, where the overlap takes 0.1."""
 
 
 def tiles(n: int, size: int, /) -> Iterator[tuple[slice, slice]]:
@@ -36,13 +50,136 @@ def block_sums(M: Array, n: int, p: int, k: int, /) -> Array:
     return xp.sum(M, axis=(1, 3), dtype=xp.float64)
 
 
-def frobenius_overlap(F: Array, /, *, tile: int = 32) -> NDArray[np.float64]:
+@dataclass(slots=True)
+class Angles:
+    """Principal angles of every pair of n subspaces.
+
+    Attributes
+    ----------
+    geodesic
+        n x n norms of the angles.
+    cosines
+        k sums of the cosines, largest first, of the pairs that have so many.
+    pairs
+        k numbers of such pairs.
+    """
+
+    geodesic: Float
+    cosines: Float
+    pairs: Float
+
+    @property
+    def mean_cosines(self) -> Float:
+        """Return the means of `cosines`."""
+        return self.cosines / np.maximum(1.0, self.pairs)
+
+    def take(self, a: slice, b: slice, M: Array, shared: Any, /) -> None:
+        """Take in products (p, k, q, k); `shared` are p x q angles a pair."""
+        xp = array_namespace(M)
+        blocks = xp.permute_dims(M, (0, 2, 1, 3))
+        cosines = np.clip(to_host(xp.linalg.svdvals(blocks)), 0.0, 1.0)
+        there = np.arange(len(self.cosines)) < shared[:, :, None]
+        i, j = np.arange(a.start, a.stop), np.arange(b.start, b.stop)
+        there &= (i[:, None] != j)[:, :, None]
+        angles = np.where(there, np.arccos(cosines), 0.0)
+        distances = np.linalg.norm(angles, axis=2)
+        self.geodesic[a, b] = distances
+        self.geodesic[b, a] = distances.T
+        there &= (i[:, None] < j)[:, :, None]
+        self.cosines += np.sum(cosines, axis=(0, 1), where=there)
+        self.pairs += there.sum(axis=(0, 1))
+
+
+@dataclass(slots=True)
+class PairSums:
+    r"""What is known of every pair of n subspaces of at most k directions.
+
+    Attributes
+    ----------
+    ranks
+        Directions of each.
+    overlap
+        n x n: :math:`\|F_i F_j^\top\|_F^2`.
+    squares
+        k x k: the sum over pairs of the squared product of direction a of the
+        one and b of the other.
+    angles
+        None for more than `ANGLES` subspaces.
+    """
+
+    ranks: NDArray[np.int64]
+    overlap: Float
+    squares: Float
+    angles: Angles | None
+
+    @classmethod
+    def empty(cls, ranks: NDArray[np.int64], k: int, /) -> "PairSums":
+        """Return the sums of no pairs."""
+        n = len(ranks)
+        angles = (
+            Angles(np.zeros((n, n)), np.zeros(k), np.zeros(k))
+            if n <= ANGLES
+            else None
+        )
+        return cls(ranks, np.zeros((n, n)), np.zeros((k, k)), angles)
+
+    @property
+    def phi(self) -> Float:
+        """Return the mean of `squares` over pairs."""
+        n = len(self.ranks)
+        return self.squares / max(1, n * (n - 1) // 2)
+
+    def take(self, a: slice, b: slice, M: Array, /) -> None:
+        """Take in the products M (p k, q k) of the members in a and b."""
+        xp = array_namespace(M)
+        p, q, k = a.stop - a.start, b.stop - b.start, len(self.squares)
+        M = xp.reshape(M, (p, k, q, k))
+        squares = M * M
+        sums = to_host(xp.sum(squares, axis=(1, 3), dtype=xp.float64))
+        self.overlap[a, b] = sums
+        self.overlap[b, a] = sums.T
+        each = to_host(xp.sum(squares, axis=(0, 2), dtype=xp.float64))
+        if a == b:
+            # A member beside itself is no pair, and each pair is here twice.
+            own = [to_host(squares[i, :, i, :]) for i in range(p)]
+            each = (each - np.sum(own, axis=0, dtype=float)) / 2
+        self.squares += (each + each.T) / 2
+        if self.angles is not None:
+            shared = np.minimum.outer(self.ranks[a], self.ranks[b])
+            self.angles.take(a, b, M, shared)
+
+
+def pair_sums(
+    F: Array, ranks: NDArray[np.int64], /, *, tile: int = 32
+) -> PairSums:
+    """Return what is known of every pair of subspaces.
+
+    Parameters
+    ----------
+    F
+        (n, k, d): the rows of each F_i are orthonormal, zero beyond its rank.
+    ranks
+        n numbers of directions.
+    tile
+        Members a block.
+    """
+    xp = array_namespace(F)
+    n, k, d = F.shape
+    sums = PairSums.empty(ranks, k)
+    for a, b in tiles(n, tile):
+        left = xp.reshape(F[a, :, :], (-1, d))
+        right = xp.reshape(F[b, :, :], (-1, d))
+        sums.take(a, b, left @ xp.matrix_transpose(right))
+    return sums
+
+
+def frobenius_overlap(F: Array, /, *, tile: int = 32) -> Float:
     r"""Return the n x n matrix of :math:`\|F_i F_j^\top\|_F^2`, on the host.
 
     Parameters
     ----------
     F
-        (n, k, d): the rows of each F_i span a subspace (zero rows add none).
+        (n, k, d).
     tile
         Members a block.
     """
@@ -53,8 +190,9 @@ def frobenius_overlap(F: Array, /, *, tile: int = 32) -> NDArray[np.float64]:
         left = xp.reshape(F[a, :, :], (-1, d))
         right = xp.reshape(F[b, :, :], (-1, d))
         M = left @ xp.matrix_transpose(right)
-        sums = block_sums(M * M, a.stop - a.start, b.stop - b.start, k)
-        block = to_host(sums)
+        block = to_host(
+            block_sums(M * M, a.stop - a.start, b.stop - b.start, k)
+        )
         out[a, b] = block
         out[b, a] = block.T
     return out

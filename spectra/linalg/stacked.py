@@ -9,18 +9,14 @@ from typing import Any
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
-from spectra.linalg.gram import (
-    gram,
-    largest_eigenvalues,
-    leading_eigenvectors,
-)
+from spectra.linalg.gram import eigenpairs, gram
 from spectra.linalg.krylov import (
     OVERSAMPLING,
     leading_eigenpairs,
     starting_block,
 )
 
-__all__ = ["WIDE", "stack_directions", "stack_spectrum"]
+__all__ = ["WIDE", "stack_eigenpairs"]
 
 Array = Any
 
@@ -28,47 +24,28 @@ WIDE = 5120
 """Up to so many rows and columns a symmetric matrix is formed and solved."""
 
 
-def stack_spectrum(T: Array, k: int, /) -> Array:
-    """Return the `k` largest eigenvalues of ``T.T @ T``, or as many as settle.
-
-    Parameters
-    ----------
-    T
-        (n, d).
-    k
-        At most min(n, d) are returned.
-
-    Notes
-    -----
-    ``T @ T.T`` has the same non-zero eigenvalues: the smaller one is formed.
-    """
-    if min(T.shape) > WIDE:
-        return _by_products(T, k)[0]
-    return largest_eigenvalues(gram(_narrow(T)), k)
-
-
-def stack_directions(T: Array, k: int, /) -> Array:
-    """Return the `k` leading eigenvectors of ``T.T @ T``, (d, k).
+def stack_eigenpairs(T: Array, k: int, /) -> tuple[Array, Array]:
+    """Return the leading eigenpairs of ``T.T @ T``, or as many as settle.
 
     Parameters
     ----------
     T
         Weighted directions, (n, d).
     k
-        How many, at most min(n, d).
+        At most min(n, d) are returned; the vectors are (d, k).
+
+    Notes
+    -----
+    ``T @ T.T`` has the same non-zero eigenvalues: the smaller one is formed.
     """
     xp = array_namespace(T)
     if min(T.shape) > WIDE:
-        return _by_products(T, k)[1]
+        return _by_products(T, k)
     if T.shape[0] >= T.shape[1]:
-        return leading_eigenvectors(gram(xp.matrix_transpose(T)), k)
-    leading = xp.astype(leading_eigenvectors(gram(T), k), T.dtype)
-    return xp.linalg.qr(xp.matrix_transpose(T) @ leading)[0]
-
-
-def _narrow(T: Array) -> Array:
-    xp = array_namespace(T)
-    return T if T.shape[0] <= T.shape[1] else xp.matrix_transpose(T)
+        return eigenpairs(gram(xp.matrix_transpose(T)), k)
+    values, left = eigenpairs(gram(T), k)
+    V = xp.linalg.qr(xp.matrix_transpose(T) @ xp.astype(left, T.dtype))[0]
+    return values, V
 
 
 def _by_products(T: Array, k: int) -> tuple[Array, Array]:

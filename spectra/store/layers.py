@@ -1,18 +1,29 @@
 """One layer as an HDF5 group, and back."""
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import h5py
 import numpy as np
 
-from spectra.subspaces.result import Directions, LayerFit, SideFit
+from spectra.subspaces.result import (
+    Directions,
+    Folds,
+    LayerFit,
+    SideFit,
+    WeightStats,
+)
 
 __all__ = ["read_layer", "write_layer"]
 
 _SCALARS = ("name", "architecture", "kind", "resolution", "reference_energy")
 _ARRAYS = ("inner", "h", "rounding", "singular_values", "ranks")
+_SPREAD = ("entry_sums", "row_sums", "row_products", "fold_of")
+_WEIGHTS = tuple(field.name for field in fields(WeightStats))
 _SIDE = ("projector_mean", "overlap")
+_FOLDS = ("sums", "traces")
+_PAIRS = ("phi", "geodesic", "cosines", "consensus")
 _DIRECTIONS = ("left", "right", "output", "input")
 
 
@@ -45,36 +56,43 @@ def write_layer(group: h5py.Group, layer: LayerFit, /) -> None:
     }
     # Not an attribute: those end at 64 KiB, and a population need not.
     group.create_dataset("header", data=json.dumps(header))
-    for name in _ARRAYS:
+    for name in (*_ARRAYS, *_SPREAD, "initial"):
         _put(group, name, getattr(layer, name))
-    _put(group, "initial", layer.initial)
     for side in ("output", "input"):
         part, value = group.create_group(side), getattr(layer, side)
-        for name in (*_SIDE, "eigenvalues"):
+        for name in (*_SIDE, *_PAIRS, "eigenvalues"):
             _put(part, name, getattr(value, name))
-    if layer.directions is not None:
-        part = group.create_group("directions")
-        for name in _DIRECTIONS:
-            _put(part, name, getattr(layer.directions, name))
+        _put_all(part, "folds", value.folds, _FOLDS)
+    _put_all(group, "weights", layer.weights, _WEIGHTS)
+    _put_all(group, "directions", layer.directions, _DIRECTIONS)
+
+
+def _put_all(
+    group: h5py.Group, name: str, value: Any, names: tuple[str, ...]
+) -> None:
+    if value is not None:
+        part = group.create_group(name)
+        for field in names:
+            _put(part, field, getattr(value, field))
+
+
+def _get_all(
+    group: h5py.Group, name: str, kind: type, names: tuple[str, ...]
+) -> Any:
+    if name not in group:
+        return None
+    return kind(*(_get(group[name], field) for field in names))
 
 
 def read_layer(group: h5py.Group, /) -> LayerFit:
     """Return the layer that `write_layer` wrote."""
     header = json.loads(group["header"].asstr()[()])
     sides = [
-        SideFit(
-            eigenvalues=_get(group[side], "eigenvalues"),
-            trace=trace,
-            **{name: group[side][name][()] for name in _SIDE},
-        )
+        _read_side(group[side], trace)
         for side, trace in zip(
             ("output", "input"), header["traces"], strict=True
         )
     ]
-    directions = None
-    if "directions" in group:
-        part = group["directions"]
-        directions = Directions(*(_get(part, name) for name in _DIRECTIONS))
     return LayerFit(
         **{name: header[name] for name in _SCALARS},
         **{name: group[name][()] for name in _ARRAYS},
@@ -83,8 +101,19 @@ def read_layer(group: h5py.Group, /) -> LayerFit:
         duplicates=tuple((i, j) for i, j in header["duplicates"]),
         output=sides[0],
         input=sides[1],
-        initial=_get(group, "initial"),
-        directions=directions,
+        **{name: _get(group, name) for name in (*_SPREAD, "initial")},
+        weights=_get_all(group, "weights", WeightStats, _WEIGHTS),
+        directions=_get_all(group, "directions", Directions, _DIRECTIONS),
         digests=tuple(header["digests"]),
         base_digest=header["base_digest"],
+    )
+
+
+def _read_side(group: h5py.Group, trace: float) -> SideFit:
+    return SideFit(
+        eigenvalues=_get(group, "eigenvalues"),
+        trace=trace,
+        **{name: group[name][()] for name in _SIDE},
+        **{name: _get(group, name) for name in _PAIRS},
+        folds=_get_all(group, "folds", Folds, _FOLDS),
     )

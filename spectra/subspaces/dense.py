@@ -17,10 +17,18 @@ from spectra.backend.device import to_host
 from spectra.core.errors import Quarantine
 from spectra.linalg.gram import accurate_gram
 from spectra.linalg.krylov import krylov_memory
+from spectra.linalg.overlap import frobenius_overlap
 from spectra.linalg.stacked import WIDE
 from spectra.linalg.svd import SMALL_SIDE
 from spectra.subspaces.members import MemberSums
-from spectra.subspaces.products import LayerCost, Pass, Products, Register
+from spectra.subspaces.products import (
+    LayerCost,
+    Pass,
+    Products,
+    Register,
+    Spread,
+)
+from spectra.subspaces.representatives import deal
 from spectra.subspaces.sides import joint_sides
 from spectra.subspaces.stacks import JOINT
 from spectra.weights.kept import KeptMaps, keeping
@@ -115,15 +123,20 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
         register = _members(reader, kept, sums)
         stack = sums.stack()
         inner, h, energy = _inner_products(kept, reader.size, how)
+        fold_of = deal(
+            inner + h[:, None] + h[None, :] + energy,
+            None,
+            "dense" if reader.base is None else "difference",
+            register.digests,
+        )
         sides = joint_sides(
             sums,
             stack,
-            lambda: (
-                reader.matrix(kept.entries(row, 0, reader.size))
-                for row in range(len(kept))
-            ),
+            lambda row: reader.matrix(kept.entries(row, 0, reader.size)),
+            fold_of,
             how,
         )
+    rows = frobenius_overlap(stack.weighted_input())
     return Products(
         register=register,
         inner=inner,
@@ -141,6 +154,8 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
             if how.save
             else None
         ),
+        spread=Spread.of(sums.moments, np.stack(sums.columns), rows),
+        fold_of=fold_of,
         base_digest=base.hex() if base else None,
     )
 
@@ -160,7 +175,7 @@ def _members(
             continue
         kept.add(loaded.raw, loaded.dtype, reader.size)
         x = np.ascontiguousarray(reader.matrix(loaded.flat))
-        sums.add(sums.device.put(x), loaded.rounding)
+        sums.add(sums.device.put(x), loaded.rounding, loaded.moments)
     register.require_two()
     return register
 

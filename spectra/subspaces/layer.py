@@ -212,5 +212,10 @@ def _named(task: LayerTask, products: Products) -> LayerFit:
         initial=products.initial,
         directions=products.directions,
         digests=tuple(register.digests),
+        weights=products.spread.weights,
+        entry_sums=products.spread.entry_sums,
+        row_sums=products.spread.row_sums,
+        row_products=products.spread.row_products,
+        fold_of=products.fold_of,
         base_digest=products.base_digest,
     )

@@ -5,25 +5,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from spectra.backend.device import Device, to_host
 from spectra.core.catalog import LowRankSource
 from spectra.core.errors import Quarantine
 from spectra.linalg.gram import double_centred, gram
-from spectra.linalg.stacked import stack_directions, stack_spectrum
-from spectra.subspaces.products import Pass, Products, Register
-from spectra.subspaces.result import Directions, SideFit
+from spectra.linalg.stacked import stack_eigenpairs
+from spectra.subspaces.products import Pass, Products, Register, Spread
+from spectra.subspaces.representatives import deal
+from spectra.subspaces.result import Directions, Folds, SideFit
+from spectra.subspaces.sides import side_fit
 from spectra.subspaces.stacks import (
     JOINT,
     Stack,
     factored_products,
-    mean_projector,
+    fold_sums,
     significant,
     stack_memory,
     tile_size,
 )
 from spectra.weights.maps import LowRank
+from spectra.weights.moments import Moments, moments
 from spectra.weights.stream import TensorReader, read_low_rank
 
 __all__ = ["low_rank_memory", "low_rank_products"]
@@ -43,7 +47,8 @@ def low_rank_memory(shape: tuple[int, int], ranks: Sequence[int], /) -> int:
     again in it.
     """
     n, r, width = len(ranks), max(ranks), 8
-    stacks = n * r * (3 * sum(shape) + shape[1]) * width
+    stacks = n * r * (3 * sum(shape) + shape[1] + 2 * JOINT) * width
+    stacks += n * shape[1] * width
     tiles = 6 * (tile_size(r) * r) ** 2 * width
     smaller = sum(stack_memory(n * r, d) for d in shape)
     return stacks + tiles + smaller + 64 * n * n
@@ -60,6 +65,8 @@ class _Factors:
     A: NDArray[Any]
     ranks: NDArray[np.int64]
     rounding: Float
+    columns: Float
+    moments: list[Moments]
 
     @classmethod
     def empty(
@@ -75,6 +82,8 @@ class _Factors:
             A=np.zeros((n, r, shape[1]), dtype),
             ranks=np.zeros(n, np.int64),
             rounding=np.zeros(n),
+            columns=np.zeros((n, shape[1])),
+            moments=[],
         )
 
     def put(self, j: int, update: LowRank) -> None:
@@ -88,7 +97,10 @@ class _Factors:
             leading = xp.matrix_transpose(vectors[:, :q])
             rows[j, :q, :] = xp.astype(leading, rows.dtype)
         self.s[j, :q] = values[:q]
-        self.A[j, : update.rank] = update.initial_factor()
+        A = update.initial_factor()
+        self.A[j, : update.rank] = A
+        self.columns[j] = update.column_sums()
+        self.moments.append(moments(A))
         self.ranks[j], self.rounding[j] = update.rank, update.rounding
 
     def stack(self, n: int) -> Stack:
@@ -136,16 +148,27 @@ def low_rank_products(
     register = _read_into(factors, sources, tensors)
     n = register.require_two()
     stack = factors.stack(n)
-    inner, left, right = factored_products(stack, how.rank)
+    products = factored_products(stack, how.rank)
+    inner = products.inner
     centred = np.trace(double_centred(inner))
     if dtype == np.float32 and centred < _COMMON_PART * np.trace(inner):
-        del factors, stack
+        del factors, stack, products
         exact = replace(how, dtype=np.float64)
         return low_rank_products(sources, shape, tensors, exact)
     lead, weighted = stack.truncated(how.rank), stack.weighted()
-    trace = float(np.trace(inner))
-    output = _side(weighted[0], lead.U, left, trace)
-    input_ = _side(weighted[1], lead.V, right, trace)
+    initial = factors.initial(n)
+    fold_of = deal(inner, initial, "low-rank", register.digests)
+    joint = [stack_eigenpairs(T, JOINT) for T in weighted]
+    sides = [
+        side_fit(
+            values, F, pairs, _folds(T, vectors, stack.s, fold_of),
+            float(np.trace(inner)),
+        )
+        for (values, vectors), T, F, pairs in zip(
+            joint, weighted, (lead.U, lead.V),
+            (products.output, products.input), strict=True,
+        )
+    ]  # fmt: skip
     return Products(
         register=register,
         inner=inner,
@@ -155,14 +178,18 @@ def low_rank_products(
         resolution=how.resolution(n),
         singular_values=lead.s,
         ranks=lead.ranks,
-        output=output,
-        input=input_,
-        initial=factors.initial(n),
+        output=sides[0],
+        input=sides[1],
+        initial=initial,
         directions=(
-            _directions(lead, weighted, (output, input_), how.side_resolution)
+            _directions(lead, joint, sides, how.side_resolution)
             if how.save
             else None
         ),
+        spread=Spread.of(
+            factors.moments[:n], factors.columns[:n], products.rows
+        ),
+        fold_of=fold_of,
     )
 
 
@@ -181,19 +208,25 @@ def _read_into(
     return register
 
 
-def _side(T: Array, F: Array, overlap: Any, trace: float) -> SideFit:
-    eigenvalues = np.clip(to_host(stack_spectrum(T, JOINT)), 0.0, None)
-    return SideFit(eigenvalues, trace, mean_projector(F), overlap)
+def _folds(T: Array, Z: Array, s: Float, fold_of: NDArray[np.int64]) -> Folds:
+    """Return a side's sums over folds in its joint directions Z (d, m)."""
+    xp = array_namespace(T)
+    n, r = s.shape
+    Y = xp.reshape(T @ xp.astype(Z, T.dtype), (n, r, -1))
+    counted = fold_of >= 0
+    energies = np.sum(s**2, axis=1)[counted]
+    traces = np.bincount(fold_of[counted], weights=energies)
+    return Folds(fold_sums(Y, fold_of), np.asarray(traces, float))
 
 
 def _directions(
     lead: Stack,
-    weighted: tuple[Array, Array],
-    sides: tuple[SideFit, SideFit],
+    joint: list[tuple[Array, Array]],
+    sides: list[SideFit],
     noise: float,
 ) -> Directions:
-    joint = []
-    for T, side in zip(weighted, sides, strict=True):
-        vectors = stack_directions(T, min(JOINT, *T.shape))
-        joint.append(significant(vectors, side.eigenvalues, noise))
-    return lead.directions(joint[0], joint[1])
+    output, input_ = (
+        significant(vectors, side.eigenvalues, noise)
+        for (_, vectors), side in zip(joint, sides, strict=True)
+    )
+    return lead.directions(output, input_)

@@ -13,6 +13,7 @@ from spectra.linalg.stacked import WIDE
 from spectra.linalg.svd import SMALL_SIDE, block_krylov, gram_svd
 from spectra.subspaces.products import Pass
 from spectra.subspaces.stacks import Stack
+from spectra.weights.moments import Moments
 
 __all__ = ["MemberSums"]
 
@@ -29,17 +30,20 @@ class MemberSums:
     covariance
         Sums of x x^T and of x^T x, in float64; None for a side wider than
         `spectra.linalg.stacked.WIDE`.
-    trace
-        Of both.
-    rounding
-        Of each member.
+    energies, rounding, moments
+        Of each member: its squared norm, what storage adds to it, and how its
+        stored entries are distributed.
+    columns
+        Of each member: its sums over rows, (in,).
     """
 
     device: Device
     rank: int
     covariance: list[Array | None]
-    trace: float = 0.0
+    energies: list[float] = field(default_factory=list)
     rounding: list[float] = field(default_factory=list)
+    moments: list[Moments] = field(default_factory=list)
+    columns: list[Float] = field(default_factory=list)
     _left: list[Array] = field(default_factory=list)
     _right: list[Array] = field(default_factory=list)
     _values: list[Float] = field(default_factory=list)
@@ -52,7 +56,12 @@ class MemberSums:
         ]
         return cls(how.device, how.rank, covariance)
 
-    def add(self, x: Array, rounding: float, /) -> None:
+    @property
+    def trace(self) -> float:
+        """Return the trace of both covariances."""
+        return float(sum(self.energies))
+
+    def add(self, x: Array, rounding: float, moments: Moments, /) -> None:
         """Take in the map x (out, in), on the device."""
         xp = self.device.xp
         wide = x.shape[0] <= x.shape[1]
@@ -67,11 +76,14 @@ class MemberSums:
         self._right.append(xp.matrix_transpose(V if wide else U))
         self._values.append(kept)
         self.rounding.append(rounding)
+        self.moments.append(moments)
+        columns = xp.sum(x, axis=0, dtype=xp.float64)
+        self.columns.append(to_host(columns))
         self._add_sides(x, C, 0 if wide else 1)
 
     def _add_sides(self, x: Array, C: Array | None, small: int) -> None:
         xp = self.device.xp
-        self.trace += float(xp.sum(x * x, dtype=xp.float64))
+        self.energies.append(float(xp.sum(x * x, dtype=xp.float64)))
         for side in (0, 1):
             total = self.covariance[side]
             if total is None:

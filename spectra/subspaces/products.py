@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from spectra.backend.device import Device
 from spectra.backend.memory import Budget
 from spectra.core.errors import Quarantine
-from spectra.subspaces.result import Directions, SideFit
+from spectra.subspaces.result import Directions, SideFit, WeightStats
 from spectra.weights.bytes import FileSource, Opener
+from spectra.weights.moments import Moments, moments_table
 
 __all__ = [
     "FEW",
@@ -19,6 +20,7 @@ __all__ = [
     "Pass",
     "Products",
     "Register",
+    "Spread",
     "TooFewMembersError",
 ]
 
@@ -162,6 +164,28 @@ class TooFewMembersError(Quarantine):
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How entries lie in the members' maps: see `LayerFit` for each field."""
+
+    weights: WeightStats
+    entry_sums: Float
+    row_sums: Float
+    row_products: Float
+
+    @classmethod
+    def of(
+        cls, moments: list[Moments], columns: Float, row_products: Float, /
+    ) -> "Spread":
+        """Return it, from N distributions and N sums over rows (N, in)."""
+        return cls(
+            WeightStats(*moments_table(moments)),
+            columns.sum(axis=1),
+            columns @ columns.T,
+            row_products,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Products:
     """`LayerFit` without names: see there for each field."""
 
@@ -177,4 +201,6 @@ class Products:
     input: SideFit
     initial: Float | None
     directions: Directions | None
+    spread: Spread
+    fold_of: NDArray[np.int64]
     base_digest: str | None = None

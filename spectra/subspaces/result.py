@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from spectra.core.catalog import Quarantined
 
-__all__ = ["Directions", "LayerFit", "Member", "PopulationFit", "SideFit"]
+__all__ = [
+    "Directions",
+    "Folds",
+    "LayerFit",
+    "Member",
+    "PopulationFit",
+    "SideFit",
+    "WeightStats",
+]
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -41,6 +49,47 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightStats:
+    r"""How the stored entries of each member are distributed, N values each.
+
+    Of the whole matrix, the base not subtracted, or of the raw factor A.
+
+    Attributes
+    ----------
+    mean, std
+        Of the entries.
+    kurtosis
+        Fourth central moment over the squared variance: 3 for a Gaussian, 1.8
+        for a uniform distribution; NaN where all entries are equal.
+    zeros, ones
+        Shares of entries that are exactly 0, exactly 1.
+    """
+
+    mean: Vector
+    std: Vector
+    kurtosis: Vector
+    zeros: Vector
+    ones: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    r"""One side of disjoint parts of a layer's members, one of each group.
+
+    Attributes
+    ----------
+    sums
+        (F, m, m): :math:`Z^\top C_f Z` with the side's sum C_f over fold f and
+        m <= 64 leading joint directions Z.
+    traces
+        F exact traces of the C_f.
+    """
+
+    sums: NDArray[np.float64]
+    traces: Vector
+
+
+@dataclass(frozen=True, slots=True)
 class SideFit:
     r"""The uncentred joint spectrum of one side of a layer.
 
@@ -57,12 +106,30 @@ class SideFit:
         :math:`P_i` the projector on member i's leading directions.
     overlap
         N x N: :math:`\|U_i^\top U_j\|_F^2`, from 0 to min(q_i, q_j).
+    phi
+        K x K mean over pairs of members of the squared inner product of
+        direction a of the one and b of the other.
+    geodesic
+        N x N Grassmann geodesic distances, the norm of the principal angles;
+        None for more than 128 members.
+    cosines
+        K mean cosines of the principal angles, largest first; None likewise.
+    consensus
+        N x C: :math:`\|P_i w_l\|^2`, how much of the l-th leading direction
+        of the projector mean lies in member i's subspace.
+    folds
+        None where members are fewer than two.
     """
 
     eigenvalues: Vector
     trace: float
     projector_mean: Vector
     overlap: Matrix
+    phi: Matrix | None = None
+    geodesic: Matrix | None = None
+    cosines: Vector | None = None
+    consensus: Matrix | None = None
+    folds: Folds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +189,18 @@ class LayerFit:
     initial
         N x N inner products of the raw factors A (zero where ranks differ),
         for initialisation groups alone; None for dense layers.
+    weights
+        How the stored entries are distributed.
+    entry_sums
+        N sums of all entries of x_i.
+    row_sums
+        N x N inner products of the vectors :math:`1^\top x_i`.
+    row_products
+        N x N: :math:`\|x_i x_j^\top\|_F^2`, of leading directions alone
+        where the maps are dense.
+    fold_of
+        N fold numbers for the sides' `Folds`; -1 where another member of the
+        same group stands for this one.
     """
 
     name: str
@@ -143,6 +222,11 @@ class LayerFit:
     directions: Directions | None = None
     digests: tuple[str, ...] = ()
     base_digest: str | None = None
+    weights: WeightStats | None = None
+    entry_sums: Vector | None = None
+    row_sums: Matrix | None = None
+    row_products: Matrix | None = None
+    fold_of: NDArray[np.int64] | None = None
 
     @property
     def gram(self) -> Matrix:

@@ -1,6 +1,6 @@
-"""Joint spectra of the sides of full matrices."""
+"""Joint spectra of the sides of full matrices, and a side as a value."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
-from spectra.linalg.gram import largest_eigenvalues, leading_eigenvectors
+from spectra.linalg.gram import eigenpairs, gram
 from spectra.linalg.krylov import (
     OVERSAMPLING,
     leading_eigenpairs,
     starting_block,
 )
-from spectra.linalg.overlap import frobenius_overlap
-from spectra.linalg.stacked import stack_directions
+from spectra.linalg.overlap import PairSums, pair_sums
+from spectra.linalg.stacked import stack_eigenpairs
 from spectra.subspaces.members import MemberSums
 from spectra.subspaces.products import Pass
-from spectra.subspaces.result import SideFit
+from spectra.subspaces.result import Folds, SideFit
 from spectra.subspaces.stacks import (
     JOINT,
     Stack,
@@ -26,10 +26,10 @@ from spectra.subspaces.stacks import (
     significant,
 )
 
-__all__ = ["JointSide", "joint_sides"]
+__all__ = ["JointSide", "joint_sides", "side_fit"]
 
 Array = Any
-Members = Callable[[], Iterable[NDArray[Any]]]
+Member = Callable[[int], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,44 @@ class JointSide:
     directions: Array | None
 
 
+def side_fit(
+    eigenvalues: Array, F: Array, pairs: PairSums, folds: Folds, trace: float
+) -> SideFit:
+    """Return a side.
+
+    Parameters
+    ----------
+    eigenvalues
+        Of its sum, largest first, on the device.
+    F
+        (N, K, d) leading directions of the members.
+    pairs
+        What is known of every two of them.
+    folds
+        Its sums over folds.
+    trace
+        Of its sum.
+    """
+    projector, consensus = mean_projector(F)
+    angles = pairs.angles
+    return SideFit(
+        eigenvalues=np.clip(to_host(eigenvalues), 0.0, None),
+        trace=trace,
+        projector_mean=projector,
+        overlap=pairs.overlap,
+        phi=pairs.phi,
+        geodesic=angles.geodesic if angles else None,
+        cosines=angles.mean_cosines if angles else None,
+        consensus=consensus,
+        folds=folds,
+    )
+
+
 def joint_sides(
     sums: MemberSums,
     stack: Stack,
-    members: Members,
+    member: Member,
+    fold_of: NDArray[np.int64],
     how: Pass,
     /,
 ) -> tuple[JointSide, JointSide]:
@@ -53,40 +87,59 @@ def joint_sides(
     ----------
     sums, stack
         What the members added up to, and their leading directions.
-    members
-        Gives the maps (out, in) once more, on the host, for sides too wide
-        for their covariance.
+    member
+        Gives one map (out, in) once more, on the host.
+    fold_of
+        N folds, -1 for members that count in none.
     how
         As for every layer of the run.
     """
     weighted = stack.weighted()
-    joint = []
+    joint = [
+        _by_products(side, weighted[side], member, len(fold_of), how)
+        if C is None
+        else eigenpairs(C, JOINT)
+        for side, C in enumerate(sums.covariance)
+    ]
+    folds = _folds(sums, [vectors for _, vectors in joint], member, fold_of)
+    found = []
     for side, F in enumerate((stack.U, stack.V)):
-        C = sums.covariance[side]
-        values, vectors = (
-            _by_products(side, weighted[side], members, how)
-            if C is None
-            else _of_matrix(C, how)
-        )
-        eigenvalues = np.clip(to_host(values), 0.0, None)
-        fit = SideFit(
-            eigenvalues, sums.trace, mean_projector(F), frobenius_overlap(F)
-        )
-        directions = vectors if how.save else None
-        if directions is not None:
+        values, vectors = joint[side]
+        pairs = pair_sums(F, stack.ranks)
+        fit = side_fit(values, F, pairs, folds[side], sums.trace)
+        directions = None
+        if how.save:
             noise = how.side_resolution
-            directions = significant(directions, eigenvalues, noise)
-        joint.append(JointSide(fit, directions))
-    return joint[0], joint[1]
+            directions = significant(vectors, fit.eigenvalues, noise)
+        found.append(JointSide(fit, directions))
+    return found[0], found[1]
 
 
-def _of_matrix(C: Array, how: Pass) -> tuple[Array, Array | None]:
-    vectors = leading_eigenvectors(C, JOINT) if how.save else None
-    return largest_eigenvalues(C, JOINT), vectors
+def _folds(
+    sums: MemberSums,
+    joint: list[Array],
+    member: Member,
+    fold_of: NDArray[np.int64],
+) -> list[Folds]:
+    """Return both sides' sums over folds, in their joint directions."""
+    device, n_folds = sums.device, int(fold_of.max()) + 1
+    totals = [np.zeros((n_folds, Z.shape[1], Z.shape[1])) for Z in joint]
+    traces = np.zeros(n_folds)
+    for i, fold in enumerate(fold_of):
+        if fold < 0:
+            continue
+        x = device.put(np.ascontiguousarray(member(i)))
+        xp = device.xp
+        traces[fold] += sums.energies[i]
+        for side, Z in enumerate(joint):
+            y = x if side == 0 else xp.matrix_transpose(x)
+            part = xp.matrix_transpose(xp.astype(Z, x.dtype)) @ y
+            totals[side][fold] += to_host(gram(part))
+    return [Folds(total, traces) for total in totals]
 
 
 def _by_products(
-    side: int, weighted: Array, members: Members, how: Pass
+    side: int, weighted: Array, member: Member, n: int, how: Pass
 ) -> tuple[Array, Array]:
     """Return the leading eigenpairs of a sum of members, from its products.
 
@@ -97,14 +150,15 @@ def _by_products(
     def apply(X: Array) -> Array:
         total = device.zeros(tuple(X.shape))
         narrow = xp.astype(X, weighted.dtype)
-        for x in members():
+        for i in range(n):
+            x = member(i)
             y = device.put(np.ascontiguousarray(x if side == 0 else x.T))
             product = y @ (xp.matrix_transpose(y) @ narrow)
             total = total + xp.astype(product, xp.float64)
         return total
 
     width = JOINT + OVERSAMPLING
-    lead = stack_directions(weighted, min(width, *weighted.shape))
+    lead = stack_eigenpairs(weighted, min(width, *weighted.shape))[1]
     start = starting_block(xp.astype(lead, xp.float64), width)
     return leading_eigenpairs(
         apply, start, JOINT, tolerance=how.side_resolution

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
 from spectra.linalg.krylov import krylov_memory
-from spectra.linalg.overlap import block_sums, tiles
-from spectra.linalg.stacked import WIDE, stack_spectrum
+from spectra.linalg.overlap import PairSums, block_sums, tiles
+from spectra.linalg.stacked import WIDE, stack_eigenpairs
 from spectra.subspaces.result import Directions
 
 __all__ = [
+    "CONSENSUS",
     "JOINT",
+    "FactoredProducts",
     "Stack",
     "factored_products",
+    "fold_sums",
     "mean_projector",
     "significant",
     "stack_memory",
@@ -33,6 +36,9 @@ Float = NDArray[np.float64]
 
 JOINT = 64
 """Eigenvalues kept of the joint spectrum of a side."""
+
+CONSENSUS = 16
+"""Directions of the projector mean whose members are kept."""
 
 
 def tile_size(rank: int, /) -> int:
@@ -95,10 +101,16 @@ class Stack:
 
     def weighted(self) -> tuple[Array, Array]:
         """Return stacks T whose ``T.T @ T`` are C_out and C_in."""
+        return _rows(self.U * self._scale()), _rows(self.V * self._scale())
+
+    def weighted_input(self) -> Array:
+        """Return V with each direction as long as its singular value."""
+        return self.V * self._scale()
+
+    def _scale(self) -> Array:
         xp = array_namespace(self.U)
         s = xp.asarray(self.s, dtype=self.U.dtype, device=device_of(self.U))
-        s = s[:, :, None]
-        return _rows(self.U * s), _rows(self.V * s)
+        return s[:, :, None]
 
 
 def _rows(F: Array) -> Array:
@@ -110,14 +122,72 @@ def _host32(values: Array) -> NDArray[np.float32]:
     return to_host(values).astype(np.float32)
 
 
-def mean_projector(F: Array, /) -> Float:
-    """Return the leading eigenvalues of (1/N) sum F_i^T F_i, F (N, K, d)."""
-    values = to_host(stack_spectrum(_rows(F), JOINT)) / F.shape[0]
-    return np.asarray(np.clip(values, 0.0, None))
+def mean_projector(F: Array, /) -> tuple[Float, Float]:
+    """Return the spectrum of (1/N) sum F_i^T F_i, and who has its directions.
+
+    Parameters
+    ----------
+    F
+        (N, K, d), rows orthonormal or zero.
+
+    Returns
+    -------
+    values
+        Leading eigenvalues.
+    consensus
+        (N, C): the share of leading eigenvector l in the span of F_i.
+    """
+    xp = array_namespace(F)
+    values, vectors = stack_eigenpairs(_rows(F), JOINT)
+    kept = min(CONSENSUS, vectors.shape[1])
+    lead = xp.astype(vectors[:, :kept], F.dtype)
+    shares = xp.sum((F @ lead) ** 2, axis=1)
+    spectrum = np.clip(to_host(values) / F.shape[0], 0.0, None)
+    return np.asarray(spectrum), np.clip(to_host(shares), 0.0, 1.0)
 
 
-def factored_products(stack: Stack, k: int, /) -> tuple[Float, Float, Float]:
-    r"""Return Gram matrix and both overlaps of factored maps, N x N each.
+def fold_sums(Y: Array, folds: NDArray[np.int64], /) -> Float:
+    """Return the (F, m, m) sums of Y_i^T Y_i over each fold's members.
+
+    Parameters
+    ----------
+    Y
+        (N, r, m).
+    folds
+        N fold numbers, -1 for members that count in none.
+    """
+    xp = array_namespace(Y)
+    sums = []
+    for fold in range(int(folds.max()) + 1):
+        chosen = [int(i) for i in np.flatnonzero(folds == fold)]
+        rows = xp.concat([Y[i, :, :] for i in chosen], axis=0)
+        rows = xp.astype(rows, xp.float64)
+        sums.append(to_host(xp.matrix_transpose(rows) @ rows))
+    return np.stack(sums)
+
+
+@dataclass(frozen=True, slots=True)
+class FactoredProducts:
+    """Products of factored maps, N x N each, and what is known of pairs.
+
+    Attributes
+    ----------
+    inner
+        <x_i, x_j>.
+    rows
+        The squared Frobenius norms of x_i x_j^T.
+    output, input
+        Of the leading directions.
+    """
+
+    inner: Float
+    rows: Float
+    output: PairSums
+    input: PairSums
+
+
+def factored_products(stack: Stack, k: int, /) -> FactoredProducts:
+    r"""Return Gram matrix and overlaps of factored maps.
 
     Parameters
     ----------
@@ -130,12 +200,15 @@ def factored_products(stack: Stack, k: int, /) -> tuple[Float, Float, Float]:
     -----
     With P = U_i U_j^T and Q = V_i V_j^T, <x_i, x_j> is the sum over P, Q and
     s_i s_j^T entry by entry; the overlaps are the sums of P^2 and Q^2 over
-    their leading k x k part: one pair of products serves all three.
+    their leading k x k part: one pair of products serves all.
     """
     xp = array_namespace(stack.U)
     n, r, _ = stack.U.shape
     s = xp.asarray(stack.s, dtype=stack.U.dtype, device=device_of(stack.U))
-    out = [np.zeros((n, n)) for _ in range(3)]
+    inner, rows = np.zeros((n, n)), np.zeros((n, n))
+    k = min(k, r)
+    ranks = np.minimum(stack.ranks, k)
+    pairs = PairSums.empty(ranks, k), PairSums.empty(ranks, k)
     for a, b in tiles(n, tile_size(r)):
         p, q = a.stop - a.start, b.stop - b.start
         P = _rows(stack.U[a, :, :]) @ xp.matrix_transpose(
@@ -145,14 +218,15 @@ def factored_products(stack: Stack, k: int, /) -> tuple[Float, Float, Float]:
             _rows(stack.V[b, :, :])
         )
         S = xp.reshape(s[a, :], (-1, 1)) * xp.reshape(s[b, :], (1, -1))
-        lead = _leading(xp, P, p, q, r, k), _leading(xp, Q, p, q, r, k)
-        blocks = [block_sums(S * P * Q, p, q, r)]
-        blocks += [block_sums(M * M, p, q, min(k, r)) for M in lead]
-        for matrix, block in zip(out, map(to_host, blocks), strict=True):
+        SQ = S * Q
+        for matrix, terms in ((inner, SQ * P), (rows, SQ * SQ)):
+            block = to_host(block_sums(terms, p, q, r))
             matrix[a, b] = block
             matrix[b, a] = block.T
-    np.fill_diagonal(out[0], np.sum(stack.s**2, axis=1))
-    return out[0], out[1], out[2]
+        for side, M in zip(pairs, (P, Q), strict=True):
+            side.take(a, b, _leading(xp, M, p, q, r, k))
+    np.fill_diagonal(inner, np.sum(stack.s**2, axis=1))
+    return FactoredProducts(inner, rows, *pairs)
 
 
 def _leading(xp: Any, M: Array, p: int, q: int, r: int, k: int) -> Array:

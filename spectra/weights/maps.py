@@ -55,6 +55,11 @@ class LowRank:
         """Return rows ``[start, stop)`` of the map itself, (rows, in)."""
         return self._scale * (self._B[start:stop] @ self._A)
 
+    def column_sums(self) -> Float:
+        """Return the sums over rows of the map itself, (in,)."""
+        sums: Float = self._scale * (self._B.sum(axis=0) @ self._A)
+        return sums
+
     def initial_factor(self) -> Float:
-        """Return A as it is stored, for `initialisation` groups alone."""
+        """Return A as it is stored, for the test of a shared start alone."""
         return self._A

@@ -23,6 +23,7 @@ from spectra.weights.dtypes import (
 )
 from spectra.weights.kept import KeptMaps, Store
 from spectra.weights.maps import LowRank
+from spectra.weights.moments import NOTHING, Moments, moments
 from spectra.weights.soundness import fault_in
 
 __all__ = ["DenseReader", "Loaded", "TensorReader", "read_low_rank"]
@@ -98,6 +99,8 @@ class Loaded:
         Hash of the stored bytes.
     fault
         Why it cannot be used; None where it can.
+    moments
+        How its stored entries are distributed.
     raw, dtype
         Its entries in the reader's stored order as bytes, the base not yet
         subtracted. The next reading overwrites them.
@@ -107,6 +110,7 @@ class Loaded:
     rounding: float
     digest: bytes
     fault: Quarantine | None
+    moments: Moments
     raw: NDArray[np.uint8]
     dtype: str
 
@@ -153,6 +157,7 @@ class DenseReader:
         flat = self._decode(source, raw)
         rounding = rounding_power(flat, source.weight.dtype)
         fault = fault_in(flat, source.weight.dtype)
+        found = NOTHING if fault else moments(flat)
         dtype = source.weight.dtype
         if source.transposed != self.transposed:
             flat = self._ordered(source, flat)
@@ -162,7 +167,7 @@ class DenseReader:
             )
         if self.base is not None and fault is None:
             flat -= self._of_base(self.base, 0, self.size)
-        return Loaded(flat, rounding, digest, fault, raw, dtype)
+        return Loaded(flat, rounding, digest, fault, found, raw, dtype)
 
     @property
     def kept_nbytes(self) -> int:

@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import subspace_angles
 
 from spectra.backend.device import to_host
-from spectra.linalg.overlap import block_sums, frobenius_overlap, tiles
+from spectra.linalg import overlap
+from spectra.linalg.overlap import (
+    block_sums,
+    frobenius_overlap,
+    pair_sums,
+    tiles,
+)
 from tests.seam import device  # noqa: F401 - a fixture
 
 RNG = np.random.default_rng(3)
@@ -43,3 +50,52 @@ def test_tiles_cover_each_pair_once():
     for a, b in tiles(7, 3):
         seen[a, b] += 1
     assert (seen[np.triu_indices(7)] == 1).all()
+
+
+def padded(ranks, d=20, k=3):
+    """Return bases of those ranks, their rows padded with zeros to k."""
+    F = np.zeros((len(ranks), k, d))
+    for i, q in enumerate(ranks):
+        F[i, :q] = np.linalg.qr(RNG.standard_normal((d, q)))[0].T
+    return F, np.array(ranks)
+
+
+@pytest.mark.parametrize("tile", [2, 3, 32])
+def test_angles_of_every_pair_are_scipys(device, tile):
+    F, ranks = padded([3, 3, 2, 0, 1, 3])
+    found = pair_sums(device.put(F), ranks, tile=tile)
+    cosines, number = np.zeros(3), np.zeros(3)
+    for i in range(6):
+        for j in range(6):
+            q = min(ranks[i], ranks[j])
+            P, Q = F[i, : ranks[i]].T, F[j, : ranks[j]].T
+            angles = np.zeros(0) if q == 0 else subspace_angles(P, Q)
+            expected = 0.0 if i == j else np.linalg.norm(angles)
+            assert abs(found.angles.geodesic[i, j] - expected) < 1e-7
+            overlap = np.sum(np.cos(angles) ** 2)
+            assert abs(found.overlap[i, j] - overlap) < 1e-12
+            if i < j:
+                cosines[:q] += np.sort(np.cos(angles))[::-1]
+                number[:q] += 1
+    np.testing.assert_allclose(
+        found.angles.mean_cosines, cosines / number, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("tile", [2, 5])
+def test_phi_is_the_mean_over_pairs_of_squared_products(device, tile):
+    F, ranks = padded([3, 2, 3, 1, 3])
+    found = pair_sums(device.put(F), ranks, tile=tile).phi
+    expected = np.zeros((3, 3))
+    for i in range(5):
+        for j in range(5):
+            if i != j:
+                expected += (F[i] @ F[j].T) ** 2 / 20
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_angles_of_many_are_left_out(monkeypatch):
+    monkeypatch.setattr(overlap, "ANGLES", 4)
+    F, ranks = padded([3] * 5)
+    assert pair_sums(F, ranks).angles is None
+    assert pair_sums(F[:4], ranks[:4]).angles is not None

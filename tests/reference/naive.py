@@ -5,6 +5,7 @@ for an update scale * B @ A, in the dtype they would be stored in. Nothing of
 spectra is used here but the values that a fit consists of.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,15 +14,19 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from spectra.subspaces.result import (
+    Folds,
     LayerFit,
     Member,
     PopulationFit,
     SideFit,
+    WeightStats,
 )
 
 __all__ = ["adapters", "checkpoints", "explicit", "naive_fit"]
 
 JOINT = 64
+CONSENSUS = 16
+FOLDS = 20
 
 
 def naive_fit(
@@ -71,6 +76,12 @@ def naive_layer(name, models, base, rank, resolution, architecture):
     inner, h = products([x - reference for x in maps], reference)
     bases = [leading(x, rank) for x in maps]
     n = len(maps)
+    initial = starts(values) if low_rank else None
+    digests = [
+        hashlib.sha256(repr(fingerprint(value)).encode()).hexdigest()
+        for value in values
+    ]
+    fold_of = folds_of(maps, initial, kind, digests)
     singular_values = np.zeros((n, min(rank, *maps[0].shape)))
     for i, (_, s, _) in enumerate(bases):
         singular_values[i, : len(s)] = s
@@ -88,10 +99,62 @@ def naive_layer(name, models, base, rank, resolution, architecture):
         resolution=n * 2.2e-16 if resolution is None else resolution,
         singular_values=singular_values,
         ranks=np.array([len(s) for _, s, _ in bases]),
-        output=side([x @ x.T for x in maps], [U for U, _, _ in bases]),
-        input=side([x.T @ x for x in maps], [V for _, _, V in bases]),
-        initial=starts(values) if low_rank else None,
+        output=side(
+            [x @ x.T for x in maps], [U for U, _, _ in bases], fold_of
+        ),
+        input=side([x.T @ x for x in maps], [V for _, _, V in bases], fold_of),
+        initial=initial,
+        digests=tuple(digests),
+        weights=entries([v[0] if low_rank else v for v in values]),
+        entry_sums=np.array([x.sum() for x in maps]),
+        row_sums=np.array([[x.sum(0) @ y.sum(0) for y in maps] for x in maps]),
+        row_products=np.array(
+            [[np.sum((x @ y.T) ** 2) for y in maps] for x in maps]
+        ),
+        fold_of=fold_of,
     )
+
+
+def entries(stored):
+    """Return how the entries of each stored array are distributed."""
+    arrays = [np.asarray(value, float) for value in stored]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kurtosis = [
+            np.mean((x - x.mean()) ** 4) / x.var() ** 2 for x in arrays
+        ]
+    return WeightStats(
+        mean=np.array([x.mean() for x in arrays]),
+        std=np.array([x.std() for x in arrays]),
+        kurtosis=np.array(kurtosis),
+        zeros=np.array([np.mean(x == 0) for x in arrays]),
+        ones=np.array([np.mean(x == 1) for x in arrays]),
+    )
+
+
+def folds_of(maps, initial, kind, digests):
+    """Deal one member of each group of alike ones into 20 folds."""
+    n = len(maps)
+    threshold = 0.9 if kind == "dense" else 0.5
+    group = list(range(n))
+    for i in range(n):
+        for j in range(n):
+            alike = cosine(maps[i], maps[j]) > threshold
+            if initial is not None:
+                scale = np.sqrt(initial[i, i] * initial[j, j])
+                alike |= initial[i, j] > 0.3 * scale
+            if alike:
+                group = [group[i] if g == group[j] else g for g in group]
+    folds, seen = np.full(n, -1), []
+    for i in sorted(range(n), key=lambda i: digests[i]):
+        if group[i] not in seen:
+            folds[i] = len(seen) % FOLDS
+            seen.append(group[i])
+    return folds
+
+
+def cosine(x, y):
+    scale = np.sqrt(np.sum(x * x) * np.sum(y * y))
+    return np.sum(x * y) / scale if scale > 0 else 0.0
 
 
 def distinct(holders):
@@ -146,18 +209,54 @@ def leading(x, rank):
     return U[:, :q], s[:q], Vh[:q].T
 
 
-def side(covariances, bases):
+def side(covariances, bases, fold_of):
     n, total = len(bases), sum(covariances)
-    overlap = np.zeros((n, n))
+    K = max(1, *(U.shape[1] for U in bases))
+    overlap, geodesic = np.zeros((n, n)), np.zeros((n, n))
+    phi, cosines, pairs = np.zeros((K, K)), np.zeros(K), np.zeros(K)
     for i in range(n):
         for j in range(n):
-            overlap[i, j] = np.sum((bases[i].T @ bases[j]) ** 2)
+            M = bases[i].T @ bases[j]
+            overlap[i, j] = np.sum(M**2)
+            if i != j:
+                phi[: M.shape[0], : M.shape[1]] += M**2 / (n * (n - 1))
+                found = np.linalg.svd(M, compute_uv=False).clip(0, 1)
+                geodesic[i, j] = np.linalg.norm(np.arccos(found))
+                cosines[: len(found)] += found
+                pairs[: len(found)] += 1
     mean = sum(Q @ Q.T for Q in bases) / n
+    values, vectors = np.linalg.eigh(mean)
+    lead = vectors[:, ::-1][:, : min(CONSENSUS, n * K)]
+    Z = np.linalg.eigh(total)[1][:, ::-1][:, :JOINT]
     return SideFit(
         eigenvalues=np.linalg.eigvalsh(total)[::-1][:JOINT].clip(0),
         trace=float(np.trace(total)),
-        projector_mean=np.linalg.eigvalsh(mean)[::-1][:JOINT].clip(0),
+        projector_mean=values[::-1][:JOINT].clip(0),
         overlap=overlap,
+        phi=phi,
+        geodesic=geodesic,
+        cosines=cosines / np.maximum(1, pairs),
+        consensus=np.array([np.sum((U.T @ lead) ** 2, 0) for U in bases]),
+        folds=Folds(
+            sums=np.array(
+                [
+                    Z.T @ sum_of(covariances, fold_of == fold) @ Z
+                    for fold in range(fold_of.max() + 1)
+                ]
+            ),
+            traces=np.array(
+                [
+                    np.trace(sum_of(covariances, fold_of == fold))
+                    for fold in range(fold_of.max() + 1)
+                ]
+            ),
+        ),
+    )
+
+
+def sum_of(covariances, chosen):
+    return sum(
+        C for C, there in zip(covariances, chosen, strict=True) if there
     )
 
 

@@ -1,0 +1,65 @@
+"""How the entries of a tensor are distributed, piece by piece."""
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NOTHING", "Moments", "moments", "moments_table"]
+
+_PIECE = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Distribution of entries.
+
+    Attributes
+    ----------
+    mean, std
+        Of the entries.
+    kurtosis
+        Fourth central moment over the squared variance; NaN for a constant.
+    zeros, ones
+        Shares that are exactly 0, exactly 1.
+    """
+
+    mean: float
+    std: float
+    kurtosis: float
+    zeros: float
+    ones: float
+
+
+NOTHING = Moments(*[float("nan")] * 5)
+"""Of entries that are not numbers."""
+
+
+def moments(values: NDArray[Any], /) -> Moments:
+    """Return how the entries of an array are distributed."""
+    flat = values.reshape(-1)
+    n = flat.size
+    mean = float(sum(np.sum(x, dtype=float) for x in _pieces(flat))) / n
+    second = fourth = 0.0
+    zeros = ones = 0
+    for piece in _pieces(flat):
+        zeros += piece.size - int(np.count_nonzero(piece))
+        ones += int(np.count_nonzero(piece == 1))
+        squares = np.square(piece - piece.dtype.type(mean))
+        second += float(np.sum(squares, dtype=float))
+        fourth += float(squares @ squares)
+    variance = second / n
+    # A constant leaves the rounding of its mean.
+    noise = (float(np.finfo(flat.dtype).eps) * abs(mean)) ** 2
+    kurtosis = fourth / n / variance**2 if variance > noise else float("nan")
+    return Moments(mean, variance**0.5, kurtosis, zeros / n, ones / n)
+
+
+def _pieces(flat: NDArray[Any]) -> list[NDArray[Any]]:
+    return [flat[i : i + _PIECE] for i in range(0, flat.size, _PIECE)]
+
+
+def moments_table(rows: list[Moments], /) -> tuple[NDArray[np.float64], ...]:
+    """Return the fields of many as arrays, in the order of `Moments`."""
+    return tuple(np.array([astuple(row) for row in rows], float).T.copy())
