@@ -1,18 +1,18 @@
 """The one pass over the weights of a population, layer by layer."""
 
 import platform
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 from spectra.backend.device import open_device
 from spectra.backend.memory import Budget
+from spectra.backend.threads import in_order
 from spectra.core.catalog import Catalog, Quarantined
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
@@ -26,7 +26,7 @@ from spectra.study.plan import workers_within
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import ZERO, Work, work_of
-from spectra.subspaces.layer import LayerOutcome, LayerTask, fit_layer
+from spectra.subspaces.layer import LayerOutcome, fit_layer
 from spectra.subspaces.products import Pass
 from spectra.subspaces.result import LayerFit, PopulationFit
 from spectra.weights.bytes import Opener
@@ -176,32 +176,15 @@ def _environment(settings: FitSettings) -> dict[str, Any]:
 def _outcomes(
     work: Work, how: Pass, workers: int, on_event: Observer | None
 ) -> Iterator[LayerOutcome]:
-    """Yield outcomes in the order of the tasks, few in flight at a time.
-
-    BLAS gets one thread a worker: faster than its own threads on small
-    blocks, and the bits do not depend on how many cores there are.
-    """
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
-        for done, (task, outcome) in enumerate(
-            _in_order(
-                pool,
-                lambda task: fit_layer(task, how),
-                work.tasks,
-                ahead=2 * workers,
-            ),
-            1,
-        ):
-            if on_event is not None:
-                on_event(
-                    Progress(
-                        "fit",
-                        done,
-                        len(work.tasks),
-                        task.key.name,
-                        task.nbytes,
-                    )
-                )
-            yield outcome
+    """Yield outcomes in the order of the tasks, few in flight at a time."""
+    found = in_order(
+        lambda task: fit_layer(task, how), work.tasks, workers=workers
+    )
+    for done, (task, outcome) in enumerate(found, 1):
+        if on_event is not None:
+            n, name = len(work.tasks), task.key.name
+            on_event(Progress("fit", done, n, name, task.nbytes))
+        yield outcome
 
 
 def how_of(settings: FitSettings, /, *, workers: int, opener: Opener) -> Pass:
@@ -236,25 +219,3 @@ def how_of(settings: FitSettings, /, *, workers: int, opener: Opener) -> Pass:
         spill=cache_folder() / "spill",
         opener=opener,
     )
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    one: Callable[[LayerTask], LayerOutcome],
-    tasks: Iterable[LayerTask],
-    *,
-    ahead: int,
-) -> Iterator[tuple[LayerTask, LayerOutcome]]:
-    waiting: deque[tuple[LayerTask, Future[LayerOutcome]]] = deque()
-    try:
-        for task in tasks:
-            waiting.append((task, pool.submit(one, task)))
-            if len(waiting) >= ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        for _, future in waiting:
-            future.cancel()
