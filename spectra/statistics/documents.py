@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spectra.statistics import measures
 from spectra.statistics.held_out import HeldOut
 from spectra.statistics.model_axis import Findings
-from spectra.statistics.nulls import NullDraws
+from spectra.statistics.null_draws import Null, NullDraws
 from spectra.statistics.plain import by_level, number, numbers, with_reason
 from spectra.statistics.vectors import Deviations
 
@@ -139,37 +139,54 @@ def _effect_document(found: Findings) -> Document:
 
 
 def null_document(
-    null: NullDraws | None, adjusted: Sequence[float], levels: Levels, /
+    null: Null,
+    found: NullDraws | str,
+    levels: Levels,
+    /,
+    *,
+    adjusted: Sequence[float],
+    rates: Sequence[float],
 ) -> Document:
     """Return a layer beside a null.
 
     Parameters
     ----------
     null
-        The draws, None for none.
-    adjusted
-        p adjusted for the number of layers, one a level.
+        Which.
+    found
+        Its draws, or why there are none.
     levels
         The k to report.
+    adjusted, rates
+        p adjusted for the number of layers, one a level: for the chance of
+        any false finding, and for the expected share of false ones.
     """
-    if null is None:
-        return {
-            "draws": 0,
-            "evr": {str(k): None for k in levels},
-            "evr_reason": f"{_FEW}, and members that differ",
-        }
-    rows = {
-        k: {
-            "mean": float(null.drawn[:, place].mean()),
-            "q95": float(np.quantile(null.drawn[:, place], 0.95)),
-            "z": null.standardised(k)[0],
-            "p": float(null.p[place]),
-        }
-        for place, k in enumerate(null.levels)
+    stated = {
+        "keeps": null.keeps,
+        "cite": null.cite,
+        "statistic": null.statistic.name,
     }
-    shown = {
-        str(k): {**rows[k], "p_adjusted": p} if k in rows else None
-        for k, p in zip(levels, adjusted, strict=True)
+    if isinstance(found, str):
+        nothing = {str(k): None for k in levels}
+        return {**stated, "draws": 0, "evr": nothing, "evr_reason": found}
+    rows = {
+        str(k): _null_row(found, k)
+        | {"p_adjusted": adjusted[place], "q": rates[place]}
+        if k in found.levels
+        else None
+        for place, k in enumerate(levels)
     }
     short = "the members leave fewer directions"
-    return {"draws": len(null.drawn), **with_reason("evr", shown, short)}
+    drawn = len(found.drawn)
+    return {**stated, "draws": drawn, **with_reason("evr", rows, short)}
+
+
+def _null_row(found: NullDraws, k: int) -> dict[str, float]:
+    column = found.levels.index(k)
+    drawn = found.drawn[:, column]
+    return {
+        "mean": float(drawn.mean()),
+        "q95": float(np.quantile(drawn, 0.95)),
+        "z": found.standardised(k)[0],
+        "p": float(found.p[column]),
+    }

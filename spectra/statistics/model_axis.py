@@ -16,12 +16,13 @@ from spectra.statistics.effect import (
     resamples,
 )
 from spectra.statistics.held_out import HeldOut, hold_out
-from spectra.statistics.nulls import NULLS, NullDraws, draw_null, generator
+from spectra.statistics.null_draws import Members, NullDraws, draw_null
+from spectra.statistics.nulls import chosen_nulls, generator
 from spectra.statistics.population import Groupings
 from spectra.statistics.vectors import Deviations, deviations
 from spectra.subspaces.result import LayerFit
 
-__all__ = ["Findings", "Mean", "levels_of", "study"]
+__all__ = ["Findings", "Mean", "levels_of", "stream", "study"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Findings:
     effect, one_per_start
         With all members, and with one of each initialisation group.
     nulls
-        By name, None where it cannot be drawn.
+        By name, or why one cannot be drawn.
     """
 
     axis: Deviations
@@ -61,7 +62,7 @@ class Findings:
     mean: Mean | None
     effect: Effect | None
     one_per_start: Effect | None
-    nulls: Mapping[str, NullDraws | None]
+    nulls: Mapping[str, NullDraws | str]
 
     @property
     def n_groups(self) -> int:
@@ -112,6 +113,7 @@ def study(
     starts = groupings.starts(axis.members)
     sums, weights, effect = _judged(axis, labels, layer, settings)
     learned_mean = layer.kind != "dense" or started_from_zero
+    members = Members(axis, layer, are_updates=learned_mean)
     return Findings(
         axis=axis,
         labels=labels,
@@ -125,21 +127,24 @@ def study(
         ),
         nulls={
             null.name: draw_null(
-                null, axis, levels_of(settings),
+                null, members, levels_of(settings),
                 draws=settings.draws,
-                rng=_stream(layer, settings, null.name),
+                rng=stream(layer, settings, null.name),
             )
-            for null in NULLS
+            for null in chosen_nulls(settings.null)
         },
     )  # fmt: skip
 
 
-def _stream(
-    layer: LayerFit, settings: OverlapSettings, purpose: str
+def stream(
+    layer: LayerFit, settings: OverlapSettings, /, *purpose: str
 ) -> np.random.Generator:
-    # Name, shape and kind tell layers apart whatever others there are.
+    """Return the random numbers that a layer has for one purpose.
+
+    Name, shape and kind tell layers apart whatever others there are.
+    """
     shape = "x".join(map(str, layer.shape))
-    return generator(settings.seed, layer.name, shape, layer.kind, purpose)
+    return generator(settings.seed, layer.name, shape, layer.kind, *purpose)
 
 
 def _judged(
@@ -154,7 +159,7 @@ def _judged(
         axis.K, axis.energies, labels,
         levels=levels_of(settings), floor=axis.floor,
     )  # fmt: skip
-    rng = _stream(layer, settings, "bootstrap")
+    rng = stream(layer, settings, "bootstrap")
     weights = resamples(n_groups, settings.bootstrap, rng)
     return sums, weights, largest_effect(sums, weights, eligible(n_groups))
 

@@ -4,33 +4,34 @@ A new null is one function and one row of `NULLS`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 
-from spectra.statistics.measures import evr
-from spectra.statistics.vectors import Deviations
+from spectra.core.errors import UsageError
+from spectra.statistics.null_draws import (
+    EVR,
+    UNIT_NORM_EVR,
+    Members,
+    Null,
+    NullDraws,
+    Sampler,
+)
+from spectra.statistics.row_permutations import row_permutations
 
 __all__ = [
     "NULLS",
-    "Null",
-    "NullDraws",
     "adjusted_p",
-    "draw_null",
+    "chosen_nulls",
+    "false_discovery_rates",
     "generator",
     "unrelated",
 ]
 
 Matrix = NDArray[np.float64]
-Vector = NDArray[np.float64]
-Draw = Callable[[Vector, int, int, np.random.Generator], Matrix]
-
-_TIE = 1e-12
-"""Shares closer than this are rounding of one number."""
-
-_BATCH_BYTES = 2**25
+Layers = Sequence[NullDraws | str]
 
 
 def generator(seed: int, /, *names: str) -> np.random.Generator:
@@ -63,134 +64,140 @@ def unrelated(
     return L @ L.transpose(0, 2, 1)
 
 
-def _strength(
-    lengths: Vector, size: int, draws: int, rng: np.random.Generator, /
-) -> Matrix:
-    cosines = unrelated(len(lengths), size, draws, rng)
-    return np.outer(lengths, lengths) * cosines
+def _strength(members: Members) -> Sampler | str:
+    axis = members.axis
+    if axis.squared_norms is None:
+        return "deviation norms need at least three members"
+    lengths = np.sqrt(axis.squared_norms)
+    scale = np.outer(lengths, lengths)
+    return lambda draws, rng: scale * unrelated(axis.n, axis.size, draws, rng)
 
 
-@dataclass(frozen=True, slots=True)
-class Null:
-    """A way to draw populations that share nothing.
-
-    Attributes
-    ----------
-    keeps
-        What its draws have in common with the population.
-    grams
-        Returns (draws, N, N) uncentred Gram matrices, given the members'
-        deviation norms, the number of entries, how many, and a stream.
-    """
-
-    name: str
-    keeps: str
-    grams: Draw
+def _initialisation(members: Members) -> Sampler | str:
+    axis = members.axis
+    return lambda draws, rng: unrelated(axis.n, axis.size, draws, rng)
 
 
-NULLS = (
-    Null("strength", "the members' norms and the layer's size", _strength),
+_COMMON_START = (
+    "whole weights hold a common start, which permutations would destroy;"
+    " fit with a base"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NullDraws:
-    """One layer beside what a null made of it.
+def _permuted_entries(members: Members) -> Sampler | str:
+    """Return a sampler of maps whose entries are permuted.
 
-    Attributes
-    ----------
-    levels
-        The k of the columns.
-    observed
-        EVR of the layer.
-    drawn
-        EVR of each draw, (draws, levels).
+    Notes
+    -----
+    With sum t_i and energy e_i of D entries, two permuted maps have an inner
+    product of mean t_i t_j / D and variance c_i^2 c_j^2 / (D - 1), c_i^2 =
+    e_i - t_i^2 / D: what is left without the mean entry lies in D - 1
+    dimensions.
     """
-
-    levels: tuple[int, ...]
-    observed: Vector
-    drawn: Matrix
-
-    @property
-    def p(self) -> Vector:
-        """Return (1 + draws at least as high) / (1 + draws)."""
-        above: Vector = np.sum(self.drawn >= self.observed - _TIE, axis=0)
-        return (1.0 + above) / (1.0 + len(self.drawn))
-
-    def standardised(self, k: int, /) -> tuple[float, Vector]:
-        """Return z of the layer and of each draw at level k."""
-        column = self.levels.index(k)
-        drawn = self.drawn[:, column]
-        centre, spread = drawn.mean(), float(drawn.std(ddof=1))
-        if spread < _TIE:
-            return 0.0, np.zeros_like(drawn)
-        excess = self.observed[column] - centre
-        return float(excess / spread), (drawn - centre) / spread
+    axis, sums = members.axis, members.layer.entry_sums
+    if not members.are_updates:
+        return _COMMON_START
+    if sums is None:
+        return "the run does not hold the sums of entries; fit again"
+    if axis.size < 2:
+        return "there is one entry, and nothing to permute"
+    means = members.ordered(sums) / np.sqrt(axis.size)
+    mean = np.outer(means, means)
+    lengths = np.sqrt(np.maximum(0.0, axis.energies - means**2))
+    scale = np.outer(lengths, lengths)
+    return lambda draws, rng: (
+        mean + scale * unrelated(axis.n, axis.size - 1, draws, rng)
+    )
 
 
-def draw_null(
-    null: Null,
-    axis: Deviations,
-    levels: Sequence[int],
-    /,
-    *,
-    draws: int,
-    rng: np.random.Generator,
-) -> NullDraws | None:
-    """Return the layer beside a null, at the levels it has; None for none.
+def _permuted_rows(members: Members) -> Sampler | str:
+    n = members.axis.n
+    if not members.are_updates:
+        return _COMMON_START
+    rows = row_permutations(members)
+    if isinstance(rows, str):
+        return rows
 
-    Parameters
-    ----------
-    null
-        How to draw.
-    axis
-        The layer.
-    levels
-        The k asked for.
-    draws
-        How many.
-    rng
-        The layer's own stream.
+    def sampler(draws: int, rng: np.random.Generator) -> Matrix:
+        cosines = np.zeros((draws, n, n))
+        for share, size in zip(rows.shares, rows.sizes, strict=True):
+            cosines += share * unrelated(n, size, draws, rng)
+        return rows.mean + rows.scale * cosines
+
+    return sampler
+
+
+NULLS = (
+    Null(
+        "strength",
+        "the members' norms and the layer's size; directions are random",
+        "Bartlett 1933",
+        EVR,
+        _strength,
+    ),
+    Null(
+        "initialisation",
+        "the number of members and the layer's size; norms are equal",
+        "Bartlett 1933",
+        EVR,
+        _initialisation,
+    ),
+    Null(
+        "unit-norm",
+        "as strength, but every deviation is scaled to one length before"
+        " layer and draws are compared",
+        "Jolliffe 2002, section 2.3",
+        UNIT_NORM_EVR,
+        _strength,
+    ),
+    Null(
+        "permuted-entries",
+        "each member's entries, in random places",
+        "Pitman 1937; Buja and Eyuboglu 1992",
+        EVR,
+        _permuted_entries,
+    ),
+    Null(
+        "permuted-rows",
+        "each member's rows, hence the inputs it reads from; to which output"
+        " a row belongs is random",
+        "Hoeffding 1951",
+        EVR,
+        _permuted_rows,
+    ),
+)
+"""The first is always drawn: verdicts rest on it."""
+
+
+def chosen_nulls(names: Sequence[str], /) -> tuple[Null, ...]:
+    """Return the nulls of these names and the first, in the table's order.
+
+    Raises
+    ------
+    UsageError
+        When there is no null of a name.
     """
-    possible = tuple(k for k in levels if k <= axis.n - 1)
-    if axis.squared_norms is None or not axis.is_resolved or not possible:
-        return None
-    lengths = np.sqrt(axis.squared_norms)
-    batch = max(1, _BATCH_BYTES // (8 * axis.n**2))
-    drawn = [
-        _evr_of(null.grams(lengths, axis.size, number, rng))
-        for number in _batches(draws, batch)
-    ]
-    columns = np.array(possible) - 1
-    shares = np.concatenate(drawn)[:, columns]
-    return NullDraws(possible, evr(axis, possible), shares)
+    known = [null.name for null in NULLS]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            "E_NULL",
+            f"there is no null {unknown[0]!r} of the model axis",
+            advice=f"choose among {', '.join(known)}",
+        )
+    return NULLS[:1] + tuple(null for null in NULLS[1:] if null.name in names)
 
 
-def _batches(total: int, batch: int) -> Iterator[int]:
-    for start in range(0, total, batch):
-        yield min(batch, total - start)
-
-
-def _evr_of(grams: Matrix) -> Matrix:
-    rows = grams.mean(axis=1)
-    K = grams - rows[:, None, :] - rows[:, :, None]
-    K += rows.mean(axis=1)[:, None, None]
-    values = np.maximum(0.0, np.linalg.eigvalsh(K)[:, :0:-1])
-    sums: Matrix = np.cumsum(values, axis=1)
-    return sums / sums[:, -1:]
-
-
-def adjusted_p(layers: Sequence[NullDraws | None], k: int, /) -> list[float]:
+def adjusted_p(layers: Layers, k: int, /) -> list[float]:
     """Return each layer's p at level k, adjusted for the number of layers.
 
     NaN for a layer that does not have the level. Westfall and Young's max-T
     in one step: a layer's z against the highest z of any layer in each draw.
+    The chance of one false finding or more stays below it.
     """
     adjusted = [float("nan")] * len(layers)
     scores = {
-        i: null.standardised(k)
-        for i, null in enumerate(layers)
-        if null is not None and k in null.levels
+        i: null.standardised(k) for i, null in _with_level(layers, k).items()
     }
     if scores:
         highest = np.max([drawn for _, drawn in scores.values()], axis=0)
@@ -198,3 +205,29 @@ def adjusted_p(layers: Sequence[NullDraws | None], k: int, /) -> list[float]:
             above = np.count_nonzero(highest >= z - 1e-9)
             adjusted[i] = float((1 + above) / (1 + len(highest)))
     return adjusted
+
+
+def false_discovery_rates(layers: Layers, k: int, /) -> list[float]:
+    """Return each layer's p at level k after Benjamini and Hochberg.
+
+    NaN for a layer that does not have the level. Of the layers below a value,
+    at most that share is expected to be there by chance.
+    """
+    rates = [float("nan")] * len(layers)
+    p = {
+        i: null.p[null.levels.index(k)]
+        for i, null in _with_level(layers, k).items()
+    }
+    if p:
+        adjusted = false_discovery_control(list(p.values()))
+        for i, rate in zip(p, adjusted, strict=True):
+            rates[i] = float(rate)
+    return rates
+
+
+def _with_level(layers: Layers, k: int) -> dict[int, NullDraws]:
+    return {
+        i: null
+        for i, null in enumerate(layers)
+        if isinstance(null, NullDraws) and k in null.levels
+    }
