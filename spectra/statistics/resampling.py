@@ -1,0 +1,382 @@
+"""Parts and resamples of a population, each centred on itself.
+
+A direction of a part is a combination of its members, so that inner products
+are all that is needed to compare parts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+
+from spectra.statistics.measures import evr, explained, participation_ratio
+from spectra.statistics.vectors import Deviations, Matrix, Vector, centred
+
+__all__ = [
+    "FEWEST_FOR_SLOPE",
+    "Bootstrap",
+    "Convergence",
+    "Interval",
+    "Order",
+    "Part",
+    "Places",
+    "bootstrap",
+    "captured",
+    "converge",
+    "overlaps",
+    "part",
+    "root",
+]
+
+Levels = Sequence[int]
+Places = NDArray[np.int64]
+Order = Sequence[Places]
+"""Whole groups, one after another."""
+
+_FEWEST_IN_PART = 4
+
+FEWEST_FOR_SLOPE = 8 * _FEWEST_IN_PART
+"""Groups whose halves, halved twice more, give three sizes."""
+
+_MANY = 64
+"""From so many dimensions one eigenvalue is faster than all."""
+
+_TOLERANCE = 1e-6
+_LOW, _HIGH = 2.5, 97.5
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the members, around their own mean.
+
+    Attributes
+    ----------
+    places
+        Their rows of K.
+    energy
+        Sum of their squared deviations.
+    eigenvalues
+        The leading ones of their inner products, largest first.
+    coefficients
+        The combinations of members that are the leading directions, one a
+        column; directions below the floor have none.
+    """
+
+    places: Places
+    energy: float
+    eigenvalues: Vector
+    coefficients: Matrix
+
+    def gap(self, k: int, /) -> float:
+        """Return lambda_k - lambda_k+1 of (1/n) sum (x - m)(x - m)^T."""
+        above, below = self.eigenvalues[k - 1 : k + 1]
+        return float(above - below) / len(self.places)
+
+
+def part(K: Matrix, places: Places, count: int, /, *, floor: float) -> Part:
+    """Return some of the members with their leading directions.
+
+    Parameters
+    ----------
+    K
+        Inner products of all members, about any origin.
+    places
+        The rows of these members.
+    count
+        How many directions, of the n - 1 that n members have.
+    floor
+        Directions with less are noise.
+    """
+    inner, n = centred(K[np.ix_(places, places)]), len(places)
+    energy, count = float(np.trace(inner)), min(count, n - 1)
+    if not count:
+        return Part(places, energy, np.zeros(0), np.zeros((n, 0)))
+    eigenvalues, vectors = eigh(
+        inner, subset_by_index=(n - count, n - 1), check_finite=False
+    )
+    eigenvalues = np.maximum(0.0, eigenvalues[::-1])
+    kept = eigenvalues > floor
+    coefficients = vectors[:, ::-1][:, kept] / np.sqrt(eigenvalues[kept])
+    return Part(places, energy, eigenvalues, coefficients)
+
+
+def overlaps(K: Matrix, a: Part, b: Part, levels: Levels, /) -> Vector:
+    """Return tr(P_a P_b) / k by level, NaN where a part has fewer directions.
+
+    Parameters
+    ----------
+    K
+        Inner products of all members.
+    a, b
+        Two parts.
+    levels
+        The k.
+
+    Notes
+    -----
+    The mean squared cosine of the principal angles (Björck and Golub 1973).
+    With V = X^T C it is the squared Frobenius norm of C_a^T K_ab C_b over k;
+    columns of C sum to zero, so that no mean needs to be taken off K.
+    """
+    across = K[np.ix_(a.places, b.places)]
+    cosines = a.coefficients.T @ across @ b.coefficients
+    sums = np.cumsum(np.cumsum(cosines**2, axis=0), axis=1)
+    most = min(cosines.shape)
+    return np.array([
+        sums[k - 1, k - 1] / k if k <= most else np.nan for k in levels
+    ])  # fmt: skip
+
+
+def captured(K: Matrix, seen: Part, out: Places, levels: Levels, /) -> Vector:
+    """Return the share of other members' deviation that a part holds.
+
+    Parameters
+    ----------
+    K
+        Inner products of all members.
+    seen
+        The part, whose mean they deviate from.
+    out
+        The rows of the others.
+    levels
+        How many of its directions.
+    """
+    training = K[np.ix_(seen.places, seen.places)]
+    cross = K[np.ix_(out, seen.places)]
+    total = np.diagonal(K)[out] - 2 * cross.mean(axis=1) + training.mean()
+    scores = (cross - training.mean(axis=0)) @ seen.coefficients
+    powers = np.sum(scores**2, axis=0)
+    return explained(powers, levels, total=float(total.sum()))
+
+
+def root(K: Matrix, /) -> Matrix:
+    """Return coordinates of the members, with K as their inner products."""
+    eigenvalues, vectors = np.linalg.eigh(K)
+    # Ascending; the first is the zero that centring makes.
+    lengths = np.sqrt(np.maximum(0.0, eigenvalues[1:]))
+    coordinates: Matrix = vectors[:, 1:] * lengths
+    return coordinates
+
+
+def _distance(coordinates: Matrix, a: Places, b: Places) -> float:
+    """Return ||S_a - S_b||, S = (1/n) sum (x - m)(x - m)^T, as an operator."""
+    rows = np.concatenate([
+        (coordinates[places] - coordinates[places].mean(axis=0))
+        / np.sqrt(len(places))
+        for places in (a, b)
+    ])  # fmt: skip
+    return _norm(rows, np.repeat([1.0, -1.0], [len(a), len(b)]))
+
+
+def _norm(rows: Matrix, signs: Vector) -> float:
+    """Return the norm of rows^T diag(signs) rows."""
+    size = rows.shape[1]
+    if size > _MANY:
+        difference = LinearOperator(
+            (size, size), lambda x: rows.T @ (signs * (rows @ x)), dtype=float
+        )
+        try:
+            (farthest,) = eigsh(
+                difference, 1, which="LM", tol=_TOLERANCE, v0=np.ones(size),
+                return_eigenvectors=False,
+            )  # fmt: skip
+            return float(abs(farthest))
+        except ArpackError:
+            pass
+    eigenvalues = np.linalg.eigvalsh((rows.T * signs) @ rows)
+    return float(np.abs(eigenvalues[[0, -1]]).max())
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How far apart two parts of n members each lie, by n.
+
+    Attributes
+    ----------
+    distance
+        ||S_a - S_b|| of each pair of parts, (splits, sizes); whole halves
+        last.
+    norm
+        ||S|| of all members.
+    slope
+        Of log mean distance over log n; None for fewer than three n.
+    """
+
+    n: Vector
+    distance: Matrix
+    norm: float
+    slope: float | None
+
+
+def converge(
+    coordinates: Matrix, splits: Sequence[tuple[Order, Order]], /
+) -> Convergence:
+    """Return how far apart nested parts of two halves lie.
+
+    Parameters
+    ----------
+    coordinates
+        One row a member.
+    splits
+        The groups of either half, in the order in which they are taken.
+
+    Notes
+    -----
+    Parts are an eighth, a quarter, a half of either half, and all of it. Of
+    independent members two parts of n each are n^-1/2 apart where n is well
+    above the effective rank tr S / ||S||. Below it the slope comes near -1:
+    of orthogonal members each adds n^-1 in a direction of its own.
+    """
+    fewest = len(splits[0][0])
+    shares = [
+        share for share in (8, 4, 2, 1)
+        if share == 1 or fewest // share >= _FEWEST_IN_PART
+    ]  # fmt: skip
+    n, apart = np.zeros((2, len(splits), len(shares)))
+    for i, halves in enumerate(splits):
+        for j, share in enumerate(shares):
+            a, b = (
+                np.concatenate(half[: len(half) // share]) for half in halves
+            )
+            n[i, j] = 2 / (1 / len(a) + 1 / len(b))
+            apart[i, j] = _distance(coordinates, a, b)
+    sizes, means, slope = n.mean(axis=0), apart.mean(axis=0), None
+    if len(shares) >= 3 and means.min() > 0:
+        slope = float(np.polyfit(np.log(sizes), np.log(means), 1)[0])
+    # The last column is the leading direction.
+    norm = float(np.mean(coordinates[:, -1] ** 2))
+    return Convergence(sizes, apart, norm, slope)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its 95 % interval.
+
+    Attributes
+    ----------
+    bias
+        Mean of the resamples less the value.
+    """
+
+    value: float
+    low: float
+    high: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """The spectrum with its intervals over resamples of whole groups.
+
+    Attributes
+    ----------
+    evr
+        One a level, None for one beyond N - 1.
+    relative_gap
+        (lambda_k - lambda_k+1) / lambda_k; None for no k.
+    """
+
+    draws: int
+    evr: tuple[Interval | None, ...]
+    relative_gap: Interval | None
+    participation_ratio: Interval | None
+
+
+def bootstrap(
+    axis: Deviations,
+    labels: Sequence[int],
+    weights: Matrix,
+    /,
+    *,
+    levels: Levels,
+    gap_at: int | None,
+) -> Bootstrap:
+    """Return intervals from resamples of whole groups.
+
+    Parameters
+    ----------
+    axis
+        The layer.
+    labels
+        The group of each member.
+    weights
+        How often each group is drawn, (draws, groups), groups in the order
+        of their first members.
+    levels
+        The k of the EVR.
+    gap_at
+        The k of the gap.
+
+    Notes
+    -----
+    A resample holds copies, which concentrate its spectrum: N orthogonal
+    members have an EVR of k / (N - 1), their resamples several times that.
+    The percentile interval (Efron and Tibshirani 1993) would miss the value.
+    It is moved, so that the resamples' mean lies at the value, and cut where
+    the value's range ends; `bias` says how far it was moved.
+    """
+    spectra = _resampled_spectra(axis.K, labels, weights)
+    # A resample of one member alone has no spectrum.
+    spectra = spectra[spectra[:, 0] > axis.floor]
+    total, most = spectra.sum(axis=1), axis.n - 1
+    sums = np.cumsum(spectra, axis=1) / total[:, None]
+    shares = zip(levels, evr(axis, levels).tolist(), strict=True)
+    gap = None
+    if gap_at is not None:
+        above, below = spectra[:, gap_at - 1], spectra[:, gap_at]
+        known = above > axis.floor
+        gap = _interval(
+            float(1 - axis.eigenvalues[gap_at] / axis.eigenvalues[gap_at - 1]),
+            1 - below[known] / above[known],
+            0,
+            1,
+        )
+    return Bootstrap(
+        draws=len(weights),
+        evr=tuple(
+            _interval(share, sums[:, k - 1], 0, 1) if k <= most else None
+            for k, share in shares
+        ),
+        relative_gap=gap,
+        participation_ratio=_interval(
+            participation_ratio(axis),
+            total**2 / np.sum(spectra**2, axis=1), 1, most,
+        ),
+    )  # fmt: skip
+
+
+def _resampled_spectra(
+    K: Matrix, labels: Sequence[int], weights: Matrix
+) -> Matrix:
+    """Return the eigenvalues of each resample, largest first.
+
+    A member drawn w times adds one direction, sqrt(w) (x - m) with m the
+    weighted mean, as would w copies of it; who is not drawn takes no part.
+    """
+    columns = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    times = weights[:, [columns[label] for label in labels]]
+    spectra = np.zeros((len(weights), len(K)))
+    for spectrum, drawn in zip(spectra, times, strict=True):
+        kept = np.flatnonzero(drawn)
+        often, inner = drawn[kept], K[np.ix_(kept, kept)]
+        means = inner @ often / often.sum()
+        inner += means @ often / often.sum() - means[:, None] - means
+        inner *= np.sqrt(np.outer(often, often))
+        spectrum[: len(kept)] = np.linalg.eigvalsh(inner)[::-1]
+    return np.maximum(0.0, spectra)
+
+
+def _interval(
+    value: float | None, drawn: Vector, least: float, most: float
+) -> Interval | None:
+    """Return the percentile interval, moved to the value."""
+    if value is None or not len(drawn):
+        return None
+    bias = float(drawn.mean()) - value
+    low, high = np.percentile(drawn, (_LOW, _HIGH)) - bias
+    return Interval(
+        value, max(least, float(low)), min(most, float(high)), bias
+    )
