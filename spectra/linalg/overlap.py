@@ -28,6 +28,9 @@ ANGLES = 128
 microseconds a pair of 16 directions, where the overlap takes 0.1."""
 
 
+_ROUNDING = 1e-13
+
+
 def tiles(n: int, size: int, /) -> Iterator[tuple[slice, slice]]:
     """Yield the upper-triangular pairs of blocks of ``range(n)``.
 
@@ -78,6 +81,8 @@ class Angles:
         xp = array_namespace(M)
         blocks = xp.permute_dims(M, (0, 2, 1, 3))
         cosines = np.clip(to_host(xp.linalg.svdvals(blocks)), 0.0, 1.0)
+        # Nearer to one than rounding can tell: no angle.
+        cosines[cosines > 1 - _ROUNDING] = 1.0
         there = np.arange(len(self.cosines)) < shared[:, :, None]
         i, j = np.arange(a.start, a.stop), np.arange(b.start, b.stop)
         there &= (i[:, None] != j)[:, :, None]

@@ -3,7 +3,9 @@ import dataclasses
 import numpy as np
 from numpy.testing import assert_allclose
 
-from spectra.statistics.sides import pair_overlap, side_document
+from spectra.statistics.pairs import pair_overlap
+from spectra.statistics.side import Side
+from spectra.statistics.sides import side_document
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of, strong
 
@@ -23,8 +25,9 @@ def adapters(rng, n, rank, shared, shape=(24, 60)):
 
 def document(layer, side="input", **changes):
     fit = dataclasses.replace(getattr(layer, side), **changes)
-    dimension = layer.shape[side == "input"]
-    return side_document(layer, fit, dimension, levels=LEVELS)
+    layer = dataclasses.replace(layer, **{side: fit})
+    order = tuple(range(len(layer.members)))
+    return side_document(Side(layer, side, order), levels=LEVELS)
 
 
 def test_evr_is_the_uncentred_share_of_the_exact_trace():
