@@ -13,6 +13,7 @@ from spectra.core.text import printable
 from spectra.study.plan import Plan, plan
 from spectra.study.scan import scan_sources
 from spectra.weights.catalog_file import catalog_json, write_catalog
+from spectra.weights.coverage import coverage
 
 __all__ = ["Catalog", "scan"]
 
@@ -56,6 +57,15 @@ class Catalog:
     def to_json(self) -> dict[str, Any]:
         """Return the document that ``spectra scan --json`` prints."""
         return catalog_json(self.value)
+
+    def coverage(self) -> list[dict[str, Any]]:
+        """Return what became of every tensor, one row each.
+
+        The rows have ``id``, ``tensor``, ``status`` (``analysed``, ``skipped``
+        or ``refused``) and ``reason``, and make a table as they are:
+        ``pandas.DataFrame(catalog.coverage())``.
+        """
+        return coverage(self.value)
 
     def plan(self, **settings: Any) -> Plan:
         """Return what `fit` with these settings would read and need."""

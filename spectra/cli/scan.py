@@ -14,6 +14,11 @@ from spectra.core.settings import HubQuery
 
 __all__ = ["command"]
 
+_NOT_ANALYSED = {
+    "skipped": "tensors that are no layers",
+    "refused": "tensors that are refused",
+}
+
 
 def command(
     context: typer.Context,
@@ -68,12 +73,19 @@ def _show(catalog: Catalog, out: Path | None) -> None:
     )
     copies = [m for m in catalog.value.models if m.duplicate_of]
     for model in copies:
-        console.say(f"{model.id} has the same bytes as {model.duplicate_of}")
-    reasons = Counter(
-        skipped.reason for m in catalog.value.models for skipped in m.skipped
+        console.say(f"{model.id} has the same tensors as {model.duplicate_of}")
+    counts = Counter(
+        (row["status"], row["reason"])
+        for row in catalog.coverage()
+        if row["tensor"] is not None
     )
-    if reasons:
-        counts = ", ".join(f"{n} {r}" for r, n in sorted(reasons.items()))
-        console.say(f"tensors that are no layers: {counts}")
+    for status, what in _NOT_ANALYSED.items():
+        found = ", ".join(
+            f"{n} {reason}"
+            for (which, reason), n in sorted(counts.items())
+            if which == status
+        )
+        if found:
+            console.say(f"{what}: {found}")
     if out is not None:
         console.say(f"wrote {out}; next: spectra fit {out} -o run.h5")

@@ -1,13 +1,17 @@
-"""Checkpoints whose files are the same byte for byte."""
+"""Checkpoints that hold the same tensors: names, dtypes, shapes and bytes.
+
+In whatever order, and in however many files.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from spectra.core.catalog import Checkpoint, LowRankSource
+from spectra.core.catalog import Checkpoint, DenseSource, LayerSource
 from spectra.core.errors import Quarantine
-from spectra.core.tensors import FileRef
-from spectra.weights.bytes import FileSource
+from spectra.core.tensors import TensorRef
+from spectra.weights.bytes import ByteSource, FileSource, read_bytes
+from spectra.weights.header import read_header
 
 __all__ = ["duplicates"]
 
@@ -19,8 +23,9 @@ _PIECE = 8 * 2**20
 def duplicates(checkpoints: Sequence[Checkpoint], /) -> dict[str, str]:
     """Return, for each checkpoint that repeats one before it, which.
 
-    The same length and header come first, which cost nothing; then a few
-    samples; and only what agrees in all of these is read whole.
+    What the catalogue says comes first, which costs nothing; then a few
+    samples; and only what agrees in all of these is read whole. Of a hub the
+    hashes it gives to whole files decide, since nothing is fetched for this.
 
     Parameters
     ----------
@@ -55,57 +60,61 @@ def _split(
 
 
 def _outside(checkpoint: Checkpoint) -> Any:
-    files = tuple(
-        (file.nbytes, file.header_sha256) for file in checkpoint.files
+    layers = tuple((key, _form(source)) for key, source in checkpoint.layers)
+    return layers, frozenset(checkpoint.skipped)
+
+
+def _form(source: LayerSource) -> Any:
+    how = (
+        source.transposed if isinstance(source, DenseSource) else source.scale
     )
-    scales = tuple(
-        source.scale
-        for _, source in checkpoint.layers
-        if isinstance(source, LowRankSource)
-    )
-    return files, scales
+    return how, tuple((ref.name, ref.dtype) for ref in source.tensors)
 
 
 def _sampled(checkpoint: Checkpoint) -> Any:
-    if any(file.path.startswith("hf://") for file in checkpoint.files):
+    """Return the middles of a few tensors."""
+    if _is_remote(checkpoint):
         return _tags(checkpoint)
-    return _digest(checkpoint, _sample_starts, _SAMPLE)
+    files = {file.path: file for file in checkpoint.files}
+    tensors = [ref for _, held in checkpoint.layers for ref in held.tensors]
+    step = max(1, len(tensors) // _SAMPLES)
+    digest = hashlib.sha256()
+    for ref in tensors[::step]:
+        nbytes = min(_SAMPLE, ref.nbytes)
+        start = ref.start + (ref.nbytes - nbytes) // 2
+        with FileSource(ref.file, pinned=files[ref.file]) as source:
+            digest.update(read_bytes(source, start, nbytes))
+    return digest.digest()
 
 
 def _whole(checkpoint: Checkpoint) -> Any:
-    if any(file.path.startswith("hf://") for file in checkpoint.files):
+    """Return the hash of every tensor, those that are no layers included."""
+    if _is_remote(checkpoint):
         return _tags(checkpoint)
-    return _digest(checkpoint, _all_starts, _PIECE)
+    found = []
+    for file in checkpoint.files:
+        with FileSource(file.path, pinned=file) as source:
+            for ref in read_header(source, file=file.path).tensors:
+                digest = _digest(source, ref)
+                found.append((ref.name, ref.dtype, ref.shape, digest))
+    return tuple(sorted(found))
+
+
+def _digest(source: ByteSource, ref: TensorRef) -> bytes:
+    digest = hashlib.sha256()
+    for start in range(ref.start, ref.stop, _PIECE):
+        nbytes = min(_PIECE, ref.stop - start)
+        digest.update(read_bytes(source, start, nbytes))
+    return digest.digest()
+
+
+def _is_remote(checkpoint: Checkpoint) -> bool:
+    return any(file.path.startswith("hf://") for file in checkpoint.files)
 
 
 def _tags(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what a hub calls the contents: nothing is fetched for this."""
+    """Return what a hub calls the contents."""
     tags = tuple(file.etag or "" for file in checkpoint.files)
     if not all(tags):
         raise Quarantine("SOURCE_UNREADABLE", "the hub names no content")
     return tags
-
-
-def _sample_starts(file: FileRef) -> Iterable[int]:
-    last = max(0, file.nbytes - _SAMPLE)
-    return [last * n // (_SAMPLES - 1) for n in range(_SAMPLES)]
-
-
-def _all_starts(file: FileRef) -> Iterable[int]:
-    return range(0, file.nbytes, _PIECE)
-
-
-def _digest(
-    checkpoint: Checkpoint,
-    starts: Callable[[FileRef], Iterable[int]],
-    length: int,
-) -> bytes:
-    digest = hashlib.sha256()
-    for file in checkpoint.files:
-        buffer = memoryview(bytearray(min(length, file.nbytes)))
-        with FileSource(file.path, pinned=file) as source:
-            for start in starts(file):
-                piece = buffer[: file.nbytes - start]
-                source.read_into(start, piece)
-                digest.update(piece)
-    return digest.digest()

@@ -31,6 +31,8 @@ class Sorted:
 
     Attributes
     ----------
+    skipped
+        Tensors that are no layers, and those of the layers in `refused`.
     refused
         (layer, code, detail) of layers that are over a limit.
     """
@@ -96,7 +98,7 @@ def sort_dense(
     Returns
     -------
     Sorted
-        Every tensor is in exactly one of its three parts.
+        Every tensor is in one of its layers or among the skipped ones.
     """
     tensors = tuple(tensors)
     swapped = _conv1d_is_swapped(tensors, config)
@@ -194,16 +196,19 @@ def _within_limits(
     limits: Limits,
 ) -> Sorted:
     layers, refused = [], []
+    over: dict[str, Skipped] = {}
     for name, source in maps.items():
         out, inner = _sides(source)
         fault = _over_limit(source.weight.nbytes, min(out, inner), limits)
         if fault:
             refused.append((name, *fault))
+            tensor = source.weight.name
+            over[tensor] = Skipped(tensor, fault[0])
         else:
             layers.append((LayerKey(name, (out, inner), "dense"), source))
     return Sorted(
         tuple(sorted(layers, key=lambda layer: layer[0])),
-        skipped,
+        (*skipped, *over.values()),
         tuple(sorted(refused)),
     )
 

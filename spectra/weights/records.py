@@ -14,6 +14,7 @@ from spectra.core.catalog import (
     Skipped,
 )
 from spectra.core.tensors import FileRef, TensorRef
+from spectra.weights.coverage import coverage_counts
 
 __all__ = [
     "architecture_from",
@@ -49,6 +50,7 @@ def checkpoint_record(model: Checkpoint, /) -> dict[str, Any]:
             for key, source in model.layers
         ],
         "skipped": [[entry.tensor, entry.reason] for entry in model.skipped],
+        "coverage": coverage_counts(model),
     }
 
 

@@ -135,6 +135,7 @@ def test_scan_s_document(populations, tmp_path):
             "license",
             "base_claim",
             "duplicate_of",
+            "coverage",
         }
         assert record["bytes"] == sum(f.nbytes for f in model.files) > 0
         assert record["n_layers"] == len(model.layers)
