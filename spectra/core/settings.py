@@ -107,6 +107,9 @@ class OverlapSettings:
     k: tuple[int, ...] = _setting(
         (), "Levels of k to report, in addition to 1, 4 and 16."
     )
+    null: tuple[str, ...] = _setting(
+        ("strength",), "Nulls to draw; see docs/report.md for their names."
+    )
     draws: int = _setting(199, "Draws from each null, at least 199.")
     seed: int = _setting(0, "Seed of draws and resamples.")
     bootstrap: int = _setting(500, "Resamples of groups for intervals.")
@@ -129,6 +132,18 @@ class OverlapSettings:
         0.02, "Lower end of the effect from which a layer is weakly shared."
     )
     alpha: float = _setting(0.01, "Adjusted p below which a layer may count.")
+    fewest_groups: int = _setting(
+        5, "Independent groups below which nothing can be said of a layer."
+    )
+    related_share: float = _setting(
+        0.25, "Share of members with relatives from which descent may be all."
+    )
+    shared_mean: float = _setting(
+        0.02, "Lower end of r2.mean above which members share their mean."
+    )
+    uneven: float = _setting(
+        2.0, "EVR over its isotropic expectation that norms may explain."
+    )
 
 
 def help_of(settings: type, name: str, /) -> str:

@@ -27,8 +27,8 @@ VERDICTS = {
     "shared-initialisation": "what is shared comes from one random start",
     "shared-lineage": "what is shared comes from members that descend from"
     " one another",
-    "too-few-models": "fewer than five independent groups: nothing can be"
-    " said",
+    "too-few-models": "fewer independent groups than a judgement needs, five"
+    " unless set otherwise: nothing can be said",
 }
 """Every verdict of a layer, in the order of the legend, and its meaning."""
 

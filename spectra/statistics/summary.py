@@ -6,7 +6,8 @@ from statistics import median
 from typing import Any
 
 from spectra.core.text import printable
-from spectra.statistics.verdict import counted, percent
+from spectra.statistics.reasons import percent
+from spectra.statistics.verdict import counted
 
 __all__ = ["summary"]
 

@@ -1,191 +1,173 @@
-"""The verdict of a layer: rules in order, the first that applies decides.
+"""The verdict of a layer and of a population: the whole rule.
 
-Each rule looks at the evidence and returns why it applies, or None.
+A layer gets the word of the first row of `RULES` that holds. A row compares
+evidence with thresholds, which are settings; docs/verdict.md says why they lie
+where they do, and how often the rule errs.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from spectra.core.settings import OverlapSettings
+from spectra.statistics import reasons
 from spectra.statistics.evidence import Evidence
+from spectra.statistics.reasons import percent
 
-__all__ = ["RULES", "counted", "judge", "percent"]
+__all__ = [
+    "RULES",
+    "VERDICTS",
+    "Overall",
+    "Rule",
+    "Verdict",
+    "counted",
+    "judge",
+    "overall",
+    "percent",
+]
 
-_FEWEST_GROUPS = 5
-_RELATED = 0.25
-_MEAN = 0.02
-_UNEVEN = 2.0
+Verdict = Literal[
+    "shared-initialisation",
+    "shared-lineage",
+    "too-few-models",
+    "shared",
+    "weakly-shared",
+    "shared-mean-only",
+    "explained-by-norms",
+    "not-shared",
+]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Overall = Verdict | Literal["mixed"]
 
 
-Rule = Callable[[Evidence, OverlapSettings], str | None]
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the rule.
 
-
-def percent(share: float, /) -> str:
-    """Return a share in per cent, with as many digits as mean something.
-
-    Examples
-    --------
-    >>> [percent(share) for share in (0.4321, 0.0661, 0.0004, -0.002)]
-    ['43 %', '6.6 %', '0.04 %', '-0.2 %']
+    Attributes
+    ----------
+    word
+        The verdict.
+    holds
+        Whether the evidence asks for it, given the thresholds.
+    why
+        The reason, with the numbers that decided.
     """
-    value = 100 * share
-    if abs(value) >= 10:
-        return f"{value:.0f} %"
-    return f"{value:.1g} %" if abs(value) < 1 else f"{value:.1f} %"
+
+    word: Verdict
+    holds: Callable[[Evidence, OverlapSettings], bool]
+    why: Callable[[Evidence, OverlapSettings], str]
 
 
-def _initialisation(found: Evidence, settings: OverlapSettings) -> str | None:
-    if 2 * found.largest_start > found.n_members:
-        return (
-            f"{found.largest_start} of {found.n_members} members share one"
-            " random start (cosine of raw lora_A above"
-            f" {settings.initialisation_threshold:g})"
-        )
+def _one_start_prevails(found: Evidence, _: OverlapSettings) -> bool:
+    return 2 * found.largest_start > found.n_members
+
+
+def _effect_rests_on_starts(found: Evidence, limits: OverlapSettings) -> bool:
     alone = found.one_per_start
-    if found.low < settings.weakly_shared or (
-        alone and alone.low >= settings.weakly_shared
-    ):
-        return None
-    rest = f"falls to {alone.low:.3f}" if alone else "cannot be measured"
+    return found.low >= limits.weakly_shared and (
+        alone is None or alone.low < limits.weakly_shared
+    )
+
+
+def _descent_explains_all(found: Evidence, limits: OverlapSettings) -> bool:
+    many = found.n_related >= limits.related_share * found.n_members
+    return many and (
+        _groups_are_few(found, limits) or found.low < limits.weakly_shared
+    )
+
+
+def _groups_are_few(found: Evidence, limits: OverlapSettings) -> bool:
+    return found.n_groups < limits.fewest_groups
+
+
+def _effect_is_large(found: Evidence, limits: OverlapSettings) -> bool:
+    return found.low >= limits.shared and found.is_significant(limits.alpha)
+
+
+def _effect_is_there(found: Evidence, limits: OverlapSettings) -> bool:
+    return found.low >= limits.weakly_shared and found.is_significant(
+        limits.alpha
+    )
+
+
+def _mean_is_common(found: Evidence, limits: OverlapSettings) -> bool:
+    return found.mean is not None and found.mean.low > limits.shared_mean
+
+
+def _norms_explain_it(found: Evidence, limits: OverlapSettings) -> bool:
     return (
-        f"the effect's lower end is {found.low:.3f} with all members, but"
-        f" {rest} with one member per random start"
+        found.p is not None
+        and not found.is_significant(limits.alpha)
+        and found.evr >= limits.uneven * found.isotropic
     )
 
 
-def _lineage(found: Evidence, settings: OverlapSettings) -> str | None:
-    few = found.n_groups < _FEWEST_GROUPS
-    if found.n_related < _RELATED * found.n_members or not (
-        few or found.low < settings.weakly_shared
-    ):
-        return None
-    rest = (
-        f"too few groups are independent ({found.n_groups}; members known to"
-        " be unrelated can be told so with --groups)"
-        if few
-        else f"nothing is shared across groups ({_measured(found)})"
-    )
-    return (
-        f"{found.n_related} of {found.n_members} members are alike as those"
-        f" are that descend from one another, and {rest}"
-    )
+def _nothing_else(_: Evidence, __: OverlapSettings) -> bool:
+    return True
 
 
-def _too_few(found: Evidence, _: OverlapSettings) -> str | None:
-    if found.n_groups >= _FEWEST_GROUPS:
-        return None
-    return (
-        f"{found.n_groups} independent groups are too few; at least"
-        f" {_FEWEST_GROUPS} are needed"
-    )
-
-
-def _shared(found: Evidence, settings: OverlapSettings) -> str | None:
-    return _above(found, settings.shared, settings.alpha)
-
-
-def _weakly(found: Evidence, settings: OverlapSettings) -> str | None:
-    return _above(found, settings.weakly_shared, settings.alpha)
-
-
-def _above(found: Evidence, least: float, alpha: float) -> str | None:
-    if found.low < least or not found.is_significant(alpha):
-        return None
-    return f"{_measured(found)}; {_spectrum(found)}"
-
-
-def _mean_only(found: Evidence, _: OverlapSettings) -> str | None:
-    if found.mean is None or found.mean.low <= _MEAN:
-        return None
-    return (
-        "members have one common update, and nothing more is shared around"
-        f" it: {_measured(found)}"
-    )
-
-
-def _by_norms(found: Evidence, settings: OverlapSettings) -> str | None:
-    if (
-        found.p is None
-        or found.is_significant(settings.alpha)
-        or not found.evr >= _UNEVEN * found.isotropic
-    ):
-        return None
-    return (
-        f"{found.evr_k} directions hold {percent(found.evr)} where equal"
-        f" members would give {percent(found.isotropic)}, but members of the"
-        f" same norms without shared directions give as much (p ="
-        f" {found.p:.3g}); {_measured(found)}"
-    )
-
-
-def _not_shared(found: Evidence, _: OverlapSettings) -> str | None:
-    return f"{_measured(found)}; {_spectrum(found)}"
-
-
-RULES: tuple[tuple[str, Rule], ...] = (
-    ("shared-initialisation", _initialisation),
-    ("shared-lineage", _lineage),
-    ("too-few-models", _too_few),
-    ("shared", _shared),
-    ("weakly-shared", _weakly),
-    ("shared-mean-only", _mean_only),
-    ("explained-by-norms", _by_norms),
-    ("not-shared", _not_shared),
+RULES = (
+    Rule("shared-initialisation", _one_start_prevails, reasons.by_one_start),
+    Rule("shared-initialisation", _effect_rests_on_starts, reasons.by_starts),
+    Rule("shared-lineage", _descent_explains_all, reasons.by_descent),
+    Rule("too-few-models", _groups_are_few, reasons.too_few),
+    Rule("shared", _effect_is_large, reasons.shared),
+    Rule("weakly-shared", _effect_is_there, reasons.weakly_shared),
+    Rule("shared-mean-only", _mean_is_common, reasons.beyond_the_mean),
+    Rule("explained-by-norms", _norms_explain_it, reasons.by_norms),
+    Rule("not-shared", _nothing_else, reasons.nothing),
 )
 
 
 def judge(
-    found: Evidence, settings: OverlapSettings, /
-) -> tuple[str, tuple[str, ...]]:
+    found: Evidence, limits: OverlapSettings, /
+) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons: why, and the mean's share."""
-    for verdict, rule in RULES:
-        why = rule(found, settings)
-        if why is not None:
-            return verdict, (why, _mean_share(found))
-    raise AssertionError("the last rule always applies")
-
-
-def _measured(found: Evidence) -> str:
-    effect = found.effect
-    if effect is None:
-        return "no effect can be measured"
-    noun = "direction" if effect.k == 1 else "directions"
-    return (
-        f"{effect.k} {noun} of the other groups"
-        f" {'holds' if effect.k == 1 else 'hold'}"
-        f" {percent(effect.captured)} of a held-out member's deviation,"
-        f" random ones {percent(effect.random)} (effect {effect.value:.3f},"
-        f" at least {effect.low:.3f})"
-    )
-
-
-def _spectrum(found: Evidence) -> str:
-    if found.p is None:
-        return "no null could be drawn"
-    return f"adjusted p of the spectrum {found.p:.3g}"
-
-
-def _mean_share(found: Evidence) -> str:
-    if not found.learned_mean:
-        return (
-            "the mean holds the members' common start; its share says nothing"
-        )
-    if found.mean is None:
-        return "the mean's share cannot be measured"
-    if found.mean.value <= 0:
-        return (
-            "the mean of the other groups predicts a member no better than"
-            f" zero does (r2 {found.mean.value:.3f})"
-        )
-    return (
-        f"the mean of the other groups explains {percent(found.mean.value)} of"
-        f" a member's energy (at least {percent(found.mean.low)})"
-    )
+    rule = next(rule for rule in RULES if rule.holds(found, limits))
+    return rule.word, (rule.why(found, limits), reasons.mean_share(found))
 
 
 def counted(verdicts: Sequence[str], /) -> dict[str, int]:
     """Return how many layers have each verdict, in the order of the rules."""
     return {
-        verdict: verdicts.count(verdict)
-        for verdict, _ in RULES
-        if verdict in verdicts
+        word: verdicts.count(word) for word in VERDICTS if word in verdicts
     }
+
+
+_ARTEFACTS: tuple[Verdict, ...] = ("shared-initialisation", "shared-lineage")
+_MILDER: tuple[tuple[Verdict, tuple[Verdict, ...]], ...] = (
+    ("weakly-shared", ("shared", "weakly-shared")),
+    ("not-shared", ("explained-by-norms", "not-shared")),
+)
+
+
+def overall(verdicts: Sequence[str], /) -> Overall | None:
+    """Return one word for all layers, None for no layers.
+
+    Parameters
+    ----------
+    verdicts
+        Of the layers; each weighs the same.
+
+    Notes
+    -----
+    The word of more than half of the layers. Failing that, words that say
+    much the same are counted together: the two artefacts under the more
+    frequent, two strengths or two denials under the one that claims less.
+    """
+    if not verdicts:
+        return None
+    n_of = {word: verdicts.count(word) for word in VERDICTS}
+
+    def prevail(words: Sequence[Verdict]) -> bool:
+        return 2 * sum(n_of[word] for word in words) > len(verdicts)
+
+    for word in VERDICTS:
+        if prevail([word]):
+            return word
+    artefact = max(_ARTEFACTS, key=n_of.__getitem__)
+    for word, words in ((artefact, _ARTEFACTS), *_MILDER):
+        if prevail(words):
+            return word
+    return "mixed"
