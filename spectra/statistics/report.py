@@ -1,32 +1,35 @@
 """The report of a population: one pass for its groups, one for its layers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from spectra.backend.threads import cores, in_order
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
 from spectra.core.provenance import VERSION
 from spectra.core.settings import OverlapSettings, as_json
-from spectra.statistics.documents import (
-    held_out_document,
-    null_document,
-    spectrum_document,
-)
-from spectra.statistics.evidence import Evidence, evidence
+from spectra.statistics.audit import audit_document
+from spectra.statistics.documents import null_document
 from spectra.statistics.groups import start_thresholds
-from spectra.statistics.model_axis import Findings, levels_of, study
-from spectra.statistics.nulls import NULLS, adjusted_p
+from spectra.statistics.layer_report import LayerReport, layer_report
+from spectra.statistics.model_axis import levels_of
+from spectra.statistics.nulls import (
+    NULLS,
+    adjusted_p,
+    chosen_nulls,
+    false_discovery_rates,
+)
+from spectra.statistics.plain import with_reason
 from spectra.statistics.population import (
     Groupings,
     groupings_of,
     population_document,
 )
 from spectra.statistics.relations import relate
-from spectra.statistics.sides import side_document
 from spectra.statistics.summary import summary
-from spectra.statistics.verdict import counted, judge
-from spectra.subspaces.result import LayerFit, PopulationFit
+from spectra.statistics.verdict import counted, judge, overall
+from spectra.subspaces.result import PopulationFit
 
 __all__ = ["SCHEMA", "measure"]
 
@@ -37,15 +40,11 @@ Document = dict[str, Any]
 _FEWEST_DRAWS = 199
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """A layer before it is looked at beside the others."""
+_LAYER_BYTES = 400
+"""What a layer takes while it is looked at, times the square of its members:
+its products, and draws that go in batches."""
 
-    document: Document
-    axis: Document
-    nulls: dict[str, Any]
-    evidence: Evidence
-    group_shares: dict[int, float]
+_BYTES = 2**31
 
 
 def measure(
@@ -74,13 +73,11 @@ def measure(
     _check(settings)
     relations = relate(fit.layers, len(fit.models), start_thresholds(settings))
     groupings = groupings_of(fit.models, relations, settings)
-    layers = [
-        _alone(layer, groupings, settings, fit.started_from_zero)
-        for layer in _told(fit.layers, on_event)
-    ]
+    layers = list(_layer_reports(fit, groupings, settings, on_event))
     together = _together(layers, settings)
     shares = [layer.group_shares for layer in layers]
     population = population_document(fit, relations, groupings, shares)
+    verdicts = [layer["verdict"] for layer in together]
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -89,9 +86,11 @@ def measure(
         },
         "environment": dict(fit.environment),
         "population": population,
+        "audit": audit_document(fit, relations),
         "layers": together,
         "verdict": {
-            "counts": counted([layer["verdict"] for layer in together]),
+            **with_reason("word", overall(verdicts), "no layer was analysed"),
+            "counts": counted(verdicts),
             "text": summary(population, together),
         },
         "quarantine": [asdict(entry) for entry in fit.quarantine],
@@ -111,90 +110,78 @@ def _check(settings: OverlapSettings) -> None:
         raise UsageError(
             "E_LEVEL", "levels of k and resamples are counted from 1"
         )
+    chosen_nulls(settings.null)
 
 
-def _told(
-    layers: Sequence[LayerFit], on_event: Observer | None
-) -> Iterator[LayerFit]:
-    for done, layer in enumerate(layers, start=1):
-        yield layer
-        if on_event is not None:
-            on_event(Progress("overlap", done, len(layers), layer.name))
-
-
-def _alone(
-    layer: LayerFit,
+def _layer_reports(
+    fit: PopulationFit,
     groupings: Groupings,
     settings: OverlapSettings,
-    started_from_zero: bool,
-) -> _Layer:
-    found = study(
-        layer, groupings, settings, started_from_zero=started_from_zero
-    )
-    levels = levels_of(settings)
-    sides = {
-        f"{name}_side": side_document(layer, side, dimension, levels=levels)
-        for name, side, dimension in (
-            ("output", layer.output, layer.shape[0]),
-            ("input", layer.input, layer.shape[1]),
-        )
-    }
-    return _Layer(
-        document={
-            "name": layer.name,
-            "architecture": layer.architecture,
-            "kind": layer.kind,
-            "shape": list(layer.shape),
-            "n_models": len(layer.members),
-            **sides,
-            "stability": _NO_STABILITY,
-        },
-        axis=_axis_document(found, levels),
-        nulls=dict(found.nulls),
-        evidence=evidence(found, groupings),
-        group_shares=found.group_shares,
-    )
+    on_event: Observer | None,
+) -> Iterator[LayerReport]:
+    """Yield the layers in order; each is on one thread, and so are its bits.
 
+    A layer is read by whom it is looked at by, so that few are in memory.
+    """
+    n = len(fit.layers)
 
-_NO_STABILITY: Document = {
-    "split_half": None, "split_half_null": None, "davis_kahan": None,
-    "reasons": ["stability was not measured"],
-}  # fmt: skip
+    def one(place: int) -> LayerReport:
+        return layer_report(
+            fit.layers[place], groupings, settings,
+            started_from_zero=fit.started_from_zero,
+        )  # fmt: skip
 
-
-def _axis_document(found: Findings, levels: Sequence[int]) -> Document:
-    spectrum = spectrum_document(found.axis, levels)
-    return {**spectrum, "held_out": held_out_document(found, levels)}
+    at_once = _BYTES // (_LAYER_BYTES * len(fit.models) ** 2)
+    workers = max(1, min(cores(), at_once))
+    for place, found in in_order(one, range(n), workers=workers):
+        if on_event is not None:
+            name = str(found.document["name"])
+            on_event(Progress("overlap", place + 1, n, name))
+        yield found
 
 
 def _together(
-    layers: Sequence[_Layer], settings: OverlapSettings
+    layers: Sequence[LayerReport], settings: OverlapSettings
 ) -> list[Document]:
     """Return the layers with p adjusted for their number, and verdicts."""
-    levels = levels_of(settings)
-    adjusted = {
-        (null.name, k): adjusted_p([x.nulls[null.name] for x in layers], k)
-        for null in NULLS
-        for k in levels
-    }
+    adjusted, rates = (
+        {
+            (null.name, k): correct([x.nulls[null.name] for x in layers], k)
+            for null in chosen_nulls(settings.null)
+            for k in levels_of(settings)
+        }
+        for correct in (adjusted_p, false_discovery_rates)
+    )
     return [
-        _judged(layer, settings, {key: p[i] for key, p in adjusted.items()})
+        _judged(
+            layer,
+            settings,
+            adjusted={key: p[i] for key, p in adjusted.items()},
+            rates={key: q[i] for key, q in rates.items()},
+        )
         for i, layer in enumerate(layers)
     ]
 
 
 def _judged(
-    layer: _Layer,
+    layer: LayerReport,
     settings: OverlapSettings,
+    *,
     adjusted: dict[tuple[str, int], float],
+    rates: dict[tuple[str, int], float],
 ) -> Document:
     levels, known = levels_of(settings), layer.evidence
     nulls = {
-        name: null_document(draws, [adjusted[name, k] for k in levels], levels)
-        for name, draws in layer.nulls.items()
-    }
-    if known.effect is not None and layer.nulls[NULLS[0].name] is not None:
-        known = replace(known, p=adjusted[NULLS[0].name, known.effect.k])
+        null.name: null_document(
+            null, layer.nulls[null.name], levels,
+            adjusted=[adjusted[null.name, k] for k in levels],
+            rates=[rates[null.name, k] for k in levels],
+        )
+        for null in chosen_nulls(settings.null)
+    }  # fmt: skip
+    first = NULLS[0].name
+    if known.effect is not None and not isinstance(layer.nulls[first], str):
+        known = replace(known, p=adjusted[first, known.effect.k])
     verdict, reasons = judge(known, settings)
     stated = {"verdict": verdict, "reasons": list(reasons)}
     return {

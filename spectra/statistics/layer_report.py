@@ -1,0 +1,117 @@
+"""One layer of the report, before it is looked at beside the others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spectra.core.settings import OverlapSettings
+from spectra.statistics.documents import held_out_document, spectrum_document
+from spectra.statistics.evidence import Evidence, evidence
+from spectra.statistics.model_axis import Findings, levels_of, stream, study
+from spectra.statistics.null_draws import NullDraws
+from spectra.statistics.population import Groupings
+from spectra.statistics.side import sides_of
+from spectra.statistics.sides import side_document, study_side
+from spectra.statistics.stability import stability, stability_document
+from spectra.subspaces.result import LayerFit
+
+__all__ = ["LayerReport", "layer_report"]
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport:
+    """What one layer says by itself.
+
+    Attributes
+    ----------
+    document
+        Of the layer, without its model axis.
+    axis
+        Of the model axis, without nulls.
+    nulls
+        Draws of each null by name, or why there are none.
+    evidence
+        For the verdict; p needs all layers and comes later.
+    group_shares
+        Each lineage group's share of the squared norms.
+    """
+
+    document: Document
+    axis: Document
+    nulls: Mapping[str, NullDraws | str]
+    evidence: Evidence
+    group_shares: Mapping[int, float]
+
+
+def layer_report(
+    layer: LayerFit,
+    groupings: Groupings,
+    settings: OverlapSettings,
+    /,
+    *,
+    started_from_zero: bool,
+) -> LayerReport:
+    """Return what one layer says by itself.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    groupings
+        Of the whole population.
+    settings
+        What was asked for.
+    started_from_zero
+        Whether dense layers did.
+    """
+    found = study(
+        layer, groupings, settings, started_from_zero=started_from_zero
+    )
+    levels = levels_of(settings)
+    return LayerReport(
+        document={
+            "name": layer.name,
+            "architecture": layer.architecture,
+            "kind": layer.kind,
+            "shape": list(layer.shape),
+            "n_models": len(layer.members),
+            **_sides(layer, groupings, found, settings),
+            "stability": _stability(layer, found, settings),
+        },
+        axis={
+            **spectrum_document(found.axis, levels),
+            "held_out": held_out_document(found, levels),
+        },
+        nulls=found.nulls,
+        evidence=evidence(found, groupings),
+        group_shares=found.group_shares,
+    )
+
+
+def _sides(
+    layer: LayerFit,
+    groupings: Groupings,
+    found: Findings,
+    settings: OverlapSettings,
+) -> Document:
+    levels, n_starts = levels_of(settings), len(set(found.starts))
+    documents = {}
+    for side in sides_of(layer, groupings.ids):
+        drawn = study_side(side, n_starts, settings, levels=levels)
+        documents[f"{side.name}_side"] = side_document(
+            side, levels=levels, found=drawn, settings=settings
+        )
+    return documents
+
+
+def _stability(
+    layer: LayerFit, found: Findings, settings: OverlapSettings
+) -> Document:
+    levels: Sequence[int] = levels_of(settings)
+    parts = stability(
+        found.axis, found.labels, levels,
+        rng=stream(layer, settings, "stability"),
+    )  # fmt: skip
+    return stability_document(parts, levels)
