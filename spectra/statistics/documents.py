@@ -22,7 +22,11 @@ Vector = NDArray[np.float64]
 _NOISE = "below the floor: noise of storage or of arithmetic"
 _FEW = "deviation norms need at least three members"
 _EMPTY = "every member is zero"
-_RATIOS = ("basis", "random", "secondary", "captured", "captured_random")
+_COMMON = "the mean holds the members' common start"
+_RATIOS = (
+    "basis", "basis_only", "random", "secondary", "captured",
+    "captured_random",
+)  # fmt: skip
 
 
 def spectrum_document(axis: Deviations, levels: Levels, /) -> Document:
@@ -62,42 +66,66 @@ def spectrum_document(axis: Deviations, levels: Levels, /) -> Document:
 
 
 def held_out_document(found: Findings, levels: Levels, /) -> Document:
-    """Return what the other groups know of a held-out one."""
-    sums = found.held_out
-    nothing = np.full(len(levels), np.nan)
-    if sums is None:
-        ratios = dict.fromkeys(_RATIOS, nothing)
-        reason = "one lineage group: there is no other to judge it by"
-    else:
-        ratios = _ratios(sums, common=found.learned_mean)
-        reason = "the other groups span fewer directions"
-    by_k = {key: by_level(levels, values) for key, values in ratios.items()}
-    r2: Document = _mean_document(found)
-    for key in ("basis", "random", "secondary"):
-        r2 |= with_reason(key, by_k[key], reason)
+    """Return what the other groups, and the other members, know of one."""
+    common = found.learned_mean
+    alone = "one lineage group: there is no other to judge it by"
+    groups = _ratios(found.held_out, levels, alone, common=common)
+    single = _ratios(found.one_out, levels, "one member", common=common)
     return {
         "folds": found.n_groups,
         "by_group": True,
-        "r2": r2,
-        **with_reason("captured", by_k["captured"], reason),
-        **with_reason("captured_random", by_k["captured_random"], reason),
+        **groups,
+        "r2": groups["r2"] | _mean_document(found),
         "effect": _effect_document(found),
+        "leave_one_out": {"folds": found.axis.n, **single},
     }
 
 
-def _ratios(sums: HeldOut, *, common: bool) -> dict[str, Vector]:
+def _ratios(
+    sums: HeldOut | None, levels: Levels, alone: str, *, common: bool
+) -> Document:
+    """Return ratios of sums, null with the reason `alone` without any.
+
+    Whole weights are judged by their deviation, since their mean is a common
+    start; and a basis without that start says nothing.
+    """
+    shares = dict.fromkeys(_RATIOS, np.full(len(levels), np.nan))
+    reason = alone
+    if sums is not None:
+        reason = "the others span fewer directions"
+        shares = _shares(sums, common=common)
+    by_k = {
+        key: with_reason(key, by_level(levels, values), reason)
+        for key, values in shares.items()
+    }
+    if not common:
+        nothing = dict.fromkeys(map(str, levels))
+        by_k["basis_only"] = with_reason("basis_only", nothing, _COMMON)
+    r2: Document = {}
+    if common:
+        with np.errstate(invalid="ignore"):
+            mean = sums and 1 - sums.deviation.sum() / sums.energy.sum()
+        r2 = with_reason("mean", mean and number(mean), alone)
+    for key in ("basis", "basis_only", "random", "secondary"):
+        r2 |= by_k[key]
+    return {"r2": r2, **by_k["captured"], **by_k["captured_random"]}
+
+
+def _shares(sums: HeldOut, *, common: bool) -> dict[str, Vector]:
+    assert sums.basis_only is not None
     deviation = sums.deviation.sum()
     whole = sums.energy.sum() if common else deviation
     held = {
         "basis": sums.captured, "random": sums.random,
         "secondary": sums.secondary,
     }  # fmt: skip
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         r2 = {
             key: 1 - (deviation - part.sum(axis=0)) / whole
             for key, part in held.items()
         }
         return r2 | {
+            "basis_only": np.sum(sums.basis_only, axis=0) / whole,
             "captured": sums.captured.sum(axis=0) / deviation,
             "captured_random": sums.random.sum(axis=0) / deviation,
         }
@@ -107,8 +135,8 @@ def _mean_document(found: Findings) -> Document:
     if not found.learned_mean:
         return {
             "mean": None if found.held_out is None else 0.0,
-            "mean_reason": "the mean holds the members' common start, so"
-            " ratios are of the deviation from it",
+            "mean_reason": f"{_COMMON}, so ratios are of the deviation"
+            " from it",
         }
     if found.mean is None:
         return {"mean": None, "mean_reason": "nothing to hold out"}

@@ -40,6 +40,9 @@ class HeldOut:
         What directions k + 1 to 2 k hold.
     random
         What k random directions of the others' span hold, on average.
+    basis_only
+        What the first k directions hold of `energy`, the others' mean not
+        taken off; None where that was not computed.
     """
 
     levels: tuple[int, ...]
@@ -48,6 +51,7 @@ class HeldOut:
     captured: Matrix
     secondary: Matrix
     random: Matrix
+    basis_only: Matrix | None = None
 
     @property
     def folds(self) -> int:
@@ -83,16 +87,26 @@ def hold_out(
     outs = [membership == group for group in dict.fromkeys(labels)]
     if len(outs) < 2:
         return None
-    alone = _alone(K, outs, levels, floor)
+    h = _beside_mean(K, energies)
+    alone = _alone(K, h, outs, levels, floor)
     rows = []
     for out in outs:
-        seen = alone.get(int(np.argmax(out))) or _seen(K, out, floor)
+        seen = alone.get(int(np.argmax(out))) or _seen(K, h, out, floor)
         rows.append([energies[out].sum(), *_by_level(seen, levels)])
     table = np.array(rows)
-    captured, secondary, random = np.split(table[:, 2:], 3, axis=1)
     return HeldOut(
-        tuple(levels), table[:, 0], table[:, 1], captured, secondary, random
+        tuple(levels),
+        table[:, 0],
+        table[:, 1],
+        *np.split(table[:, 2:], 4, axis=1),
     )
+
+
+def _beside_mean(K: Matrix, energies: Vector) -> Vector:
+    """Return <d_i, m>: ||d_i + m||^2 less ||d_i||^2 and what all share."""
+    twice = energies - np.diagonal(K)
+    beside: Vector = (twice - twice.mean()) / 2
+    return beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +119,22 @@ class _Seen:
         Sum of its squared distances from the others' mean.
     sums
         What no, one, two, ... of the others' directions hold of it.
+    basis_only
+        What they hold of its squared norm.
     total
         What all `rank` of them hold.
     """
 
     deviation: float
     sums: Vector
+    basis_only: Vector
     total: float
     rank: int
 
 
-def _seen(K: Matrix, out: NDArray[np.bool_], floor: float) -> _Seen:
+def _seen(
+    K: Matrix, h: Vector, out: NDArray[np.bool_], floor: float
+) -> _Seen:
     training, cross = K[np.ix_(~out, ~out)], K[np.ix_(out, ~out)]
     means, mean = training.mean(axis=0), training.mean()
     to_mean = cross.mean(axis=1)
@@ -125,9 +144,14 @@ def _seen(K: Matrix, out: NDArray[np.bool_], floor: float) -> _Seen:
     # Centring leaves one eigenvalue zero, the first up to rounding.
     eigenvalues, vectors = eigenvalues[:0:-1], vectors[:, :0:-1]
     kept = eigenvalues > floor
-    scores = cross @ vectors[:, kept] / np.sqrt(eigenvalues[kept])
+    directions = vectors[:, kept] / np.sqrt(eigenvalues[kept])
+    scores = cross @ directions
     sums = _running(np.sum(scores**2, axis=0))
-    return _Seen(float(deviation.sum()), sums, float(sums[-1]), len(sums) - 1)
+    # Coefficients of a direction sum to zero, so that ||m||^2 drops out.
+    of_mean = (means + h[~out]) @ directions
+    whole = _running(np.sum((scores + of_mean) ** 2, axis=0))
+    rank = len(sums) - 1
+    return _Seen(float(deviation.sum()), sums, whole, float(sums[-1]), rank)
 
 
 def _running(powers: Vector) -> Vector:
@@ -136,6 +160,7 @@ def _running(powers: Vector) -> Vector:
 
 def _alone(
     K: Matrix,
+    h: Vector,
     outs: Sequence[NDArray[np.bool_]],
     levels: Sequence[int],
     floor: float,
@@ -148,13 +173,13 @@ def _alone(
     single = [int(np.argmax(out)) for out in outs if out.sum() == 1]
     if n < _MANY or not single or np.linalg.eigvalsh(K)[1] <= floor:
         return {}
-    found = leave_one_out(K, min(n - 2, 2 * max(levels)))
+    found = leave_one_out(K, h, min(n - 2, 2 * max(levels)))
     # From the others' mean a member lies N / (N - 1) as far as from all's.
     deviations = np.diagonal(K) * (n / (n - 1)) ** 2
     return {
         i: _Seen(
             float(deviations[i]), _running(found.powers[i]),
-            float(found.total[i]), n - 2,
+            _running(found.whole[i]), float(found.total[i]), n - 2,
         )
         for i in single
         if found.is_solved[i]
@@ -168,4 +193,5 @@ def _by_level(seen: _Seen, levels: Sequence[int]) -> list[float]:
         sums[2 * k] - sums[k] if 2 * k <= rank else nan for k in levels
     ]
     random = [seen.total * k / rank if k <= rank else nan for k in levels]
-    return [seen.deviation, *captured, *secondary, *random]
+    whole = [seen.basis_only[k] if k <= rank else nan for k in levels]
+    return [seen.deviation, *captured, *secondary, *random, *whole]

@@ -6,7 +6,9 @@ With K = V L V^T and y = sqrt(L) V[i], the other N - 1 members have the scatter
 L - rho y y^T around their own mean, rho = N / (N - 1), and member i lies at
 rho y from it. The eigenvalues mu of the others solve the secular equation
 1 = rho sum_l y_l^2 / (lambda_l - mu), one between any two neighbours of L, and
-the direction of mu holds 1 / sum_l (y_l / (lambda_l - mu))^2 of member i.
+the direction of mu holds 1 / c^2 of member i, c^2 = sum_l (y_l / (lambda_l -
+mu))^2. With the overall mean at b in the same coordinates, it holds
+(1 / rho + sum_l y_l b_l / (lambda_l - mu))^2 / c^2 of the member as it stands.
 """
 
 from dataclasses import dataclass
@@ -33,47 +35,59 @@ class LeftOut:
         exactly across one direction: such rows mean nothing.
     powers
         What each of the others' leading directions holds.
+    whole
+        The same of the member as it stands, their mean not taken off.
     total
         What all N - 2 of them hold.
     """
 
     is_solved: NDArray[np.bool_]
     powers: Matrix
+    whole: Matrix
     total: Vector
 
 
-def leave_one_out(K: Matrix, count: int, /) -> LeftOut:
+def leave_one_out(K: Matrix, h: Vector, count: int, /) -> LeftOut:
     """Return what the others' first `count` directions hold of each member.
 
     Parameters
     ----------
     K
         Inner products of N deviations that span N - 1 directions.
+    h
+        Those with the mean of all members.
     count
         At most N - 2.
     """
     n = len(K)
     eigenvalues, V = np.linalg.eigh(K)
     eigenvalues, V = eigenvalues[:0:-1], V[:, :0:-1]
-    powers, solved = np.zeros((n, count)), np.ones(n, bool)
+    powers, whole = np.zeros((2, n, count))
+    solved = np.ones(n, bool)
     gaps = eigenvalues[:count] - eigenvalues[1 : count + 1]
     if gaps.min(initial=np.inf) <= n * _EPS * eigenvalues[0]:
-        return LeftOut(np.zeros(n, bool), powers, np.zeros(n))
+        return LeftOut(np.zeros(n, bool), powers, whole, np.zeros(n))
     rho = n / (n - 1)
     squares = rho * V**2 * eigenvalues
+    # y_l b_l: the roots of lambda cancel.
+    beside = V * (h @ V)
     for j in range(count):
-        powers[:, j], found = _power(eigenvalues, squares, j)
+        gaps, found = _gaps(eigenvalues, squares, j)
         solved &= found
+        with np.errstate(divide="ignore", invalid="ignore"):
+            powers[:, j] = rho / np.sum(squares / gaps**2, axis=1)
+            scores = 1 / rho + np.sum(beside / gaps, axis=1)
+            whole[:, j] = powers[:, j] * scores**2
     # The one direction of mu = 0 is what the others do not span.
     outside = 1 / np.sum(V**2 / eigenvalues, axis=1)
     total = rho**2 * np.sum(V**2 * eigenvalues, axis=1) - outside
-    return LeftOut(solved, rho * powers, np.maximum(0.0, total))
+    return LeftOut(solved, powers, whole, np.maximum(0.0, total))
 
 
-def _power(
+def _gaps(
     eigenvalues: Vector, squares: Matrix, j: int
 ) -> tuple[Vector, NDArray[np.bool_]]:
-    """Return what direction j of the others holds, divided by rho.
+    """Return lambda - mu of direction j of the others, (N, N - 1).
 
     `squares` are rho y^2. The root is sought as its distance from the nearer
     of the two eigenvalues around it, so that no digits cancel.
@@ -88,9 +102,7 @@ def _power(
     sign = np.where(near_upper, 1.0, -1.0)
     apart = sign[:, None] * (eigenvalues - eigenvalues[pole][:, None])
     distance, found = _roots(apart, sign[:, None] * squares, pole, half)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = squares / (apart + distance[:, None]) ** 2
-        return 1 / np.sum(shares, axis=1), found
+    return sign[:, None] * (apart + distance[:, None]), found
 
 
 def _roots(

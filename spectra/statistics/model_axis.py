@@ -42,8 +42,8 @@ class Findings:
     ----------
     labels, starts
         Lineage and initialisation group of each member.
-    held_out
-        None for fewer than two lineage groups.
+    held_out, one_out
+        By lineage group, and by member; None for fewer than two.
     learned_mean
         Whether members started from zero, so that their mean was learned.
     mean
@@ -58,6 +58,7 @@ class Findings:
     labels: tuple[int, ...]
     starts: tuple[int, ...]
     held_out: HeldOut | None
+    one_out: HeldOut | None
     learned_mean: bool
     mean: Mean | None
     effect: Effect | None
@@ -119,6 +120,7 @@ def study(
         labels=labels,
         starts=starts,
         held_out=sums,
+        one_out=_one_out(axis, labels, sums, settings),
         learned_mean=learned_mean,
         mean=_mean(sums, weights) if learned_mean else None,
         effect=effect,
@@ -162,6 +164,21 @@ def _judged(
     rng = stream(layer, settings, "bootstrap")
     weights = resamples(n_groups, settings.bootstrap, rng)
     return sums, weights, largest_effect(sums, weights, eligible(n_groups))
+
+
+def _one_out(
+    axis: Deviations,
+    labels: tuple[int, ...],
+    sums: HeldOut | None,
+    settings: OverlapSettings,
+) -> HeldOut | None:
+    """Return each member as the others see it, its relatives among them."""
+    if len(set(labels)) == axis.n:
+        return sums
+    return hold_out(
+        axis.K, axis.energies, range(axis.n),
+        levels=levels_of(settings), floor=axis.floor,
+    )  # fmt: skip
 
 
 def _one_per_start(

@@ -36,7 +36,9 @@ def by_projection(X, labels, k):
         away = X[out] - m
         first = np.sum((away @ Vh[:k].T @ Vh[:k]) ** 2)
         second = np.sum((away @ Vh[k : 2 * k].T @ Vh[k : 2 * k]) ** 2)
-        rows.append((np.sum(X[out] ** 2), np.sum(away**2), first, second))
+        whole = np.sum((X[out] @ Vh[:k].T) ** 2)
+        energy = np.sum(X[out] ** 2)
+        rows.append((energy, np.sum(away**2), first, second, whole))
     return np.array(rows).T
 
 
@@ -64,6 +66,7 @@ def test_sums_are_those_of_explicit_projections(route, labels):
         assert_allclose(sums.energy, expected[0])
         assert_allclose(sums.deviation, expected[1])
         assert_allclose(sums.captured[:, column], expected[2])
+        assert_allclose(sums.basis_only[:, column], expected[4])
         if 2 * k <= 14 - 4 - 1:
             assert_allclose(sums.secondary[:, column], expected[3])
 
@@ -138,25 +141,26 @@ def test_the_secular_equation_gives_what_folds_give(n, monkeypatch):
     found = []
     for many in (0, 10**6):
         monkeypatch.setattr(held_out, "_MANY", many)
-        sums = hold_out(K, np.ones(n), range(n), levels=levels, floor=1e-9)
+        energies = np.sum(X**2, axis=1)
+        sums = hold_out(K, energies, range(n), levels=levels, floor=1e-9)
         found.append(sums)
     scale = found[0].deviation[:, None]
     assert_allclose(found[0].deviation, found[1].deviation, rtol=1e-12)
-    for name in ("captured", "secondary", "random"):
+    for name in ("captured", "secondary", "random", "basis_only"):
         a, b = (getattr(sums, name) / scale for sums in found)
         assert_allclose(a, b, atol=1e-11)
 
 
 def test_every_row_of_a_common_population_is_solved():
     X = population(np.random.default_rng(0), n=100, size=300)
-    assert leave_one_out(centred(X @ X.T), 32).is_solved.all()
+    assert leave_one_out(centred(X @ X.T), np.zeros(100), 32).is_solved.all()
 
 
 def test_equal_eigenvalues_are_left_to_folds(monkeypatch):
     X = np.vstack([np.eye(20), np.zeros((1, 20))])
     X[:3] *= 2.0
     K = centred(X @ X.T)
-    assert not leave_one_out(K, 8).is_solved.any()
+    assert not leave_one_out(K, np.zeros(21), 8).is_solved.any()
     monkeypatch.setattr(held_out, "_MANY", 0)
     sums = hold_out(K, np.ones(21), range(21), levels=(4,), floor=1e-9)
     expected = by_projection(X, range(21), 20)
@@ -170,7 +174,7 @@ def test_a_member_across_a_direction_is_left_to_folds():
     X[0, 0], X[1, 0] = 5.0, -5.0
     X[2:, 1:] = np.diag([1.0, 2.0, 3.0, 4.0])
     K = centred(X @ X.T)
-    found = leave_one_out(K, 2)
+    found = leave_one_out(K, np.zeros(6), 2)
     expected = by_projection(X, range(6), 1)
     for i in np.flatnonzero(found.is_solved):
         assert_allclose(found.powers[i, 0], expected[2][i], atol=1e-12)
