@@ -27,8 +27,9 @@ from spectra.statistics.population import (
     population_document,
 )
 from spectra.statistics.relations import relate
+from spectra.statistics.side import SIDES
 from spectra.statistics.summary import summary
-from spectra.statistics.verdict import counted, judge, overall
+from spectra.statistics.verdict import counted, judge, of_layer, overall
 from spectra.subspaces.result import PopulationFit
 
 __all__ = ["SCHEMA", "measure"]
@@ -182,10 +183,14 @@ def _judged(
     first = NULLS[0].name
     if known.effect is not None and not isinstance(layer.nulls[first], str):
         known = replace(known, p=adjusted[first, known.effect.k])
-    verdict, reasons = judge(known, settings)
-    stated = {"verdict": verdict, "reasons": list(reasons)}
+    found = judge(known, settings)
+    sides = {name: layer.document[f"{name}_side"] for name in SIDES}
     return {
         **layer.document,
-        "model_axis": {**stated, **layer.axis, "null": nulls},
-        **stated,
+        "model_axis": {**_stated(*found), **layer.axis, "null": nulls},
+        **_stated(*of_layer(found, sides)),
     }
+
+
+def _stated(verdict: str, reasons: Sequence[str]) -> Document:
+    return {"verdict": verdict, "reasons": list(reasons)}

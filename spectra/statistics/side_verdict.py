@@ -97,8 +97,15 @@ def judge_side(
         ("weakly-shared", settings.weakly_shared),
     ):
         if found.alone.reaches(least):
-            return verdict, _first(found, found.alone)
-    return "not-shared", _first(found, found.alone)
+            return verdict, _alone(found)
+    return "not-shared", _alone(found)
+
+
+def _alone(found: SideEvidence) -> str:
+    said = _first(found, found.alone)
+    if found.n_alone == found.n_members:
+        return said
+    return f"of {found.n_alone} members, one a group, {said}"
 
 
 def _first(found: SideEvidence, excess: Excess) -> str:

@@ -5,9 +5,9 @@ evidence with thresholds, which are settings; docs/verdict.md says why they lie
 where they do, and how often the rule errs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from spectra.core.settings import OverlapSettings
 from spectra.statistics import reasons
@@ -22,9 +22,12 @@ __all__ = [
     "Verdict",
     "counted",
     "judge",
+    "of_layer",
     "overall",
     "percent",
 ]
+
+Document = dict[str, Any]
 
 Verdict = Literal[
     "shared-initialisation",
@@ -126,6 +129,30 @@ def judge(
     """Return the verdict and its reasons: why, and the mean's share."""
     rule = next(rule for rule in RULES if rule.holds(found, limits))
     return rule.word, (rule.why(found, limits), reasons.mean_share(found))
+
+
+def of_layer(
+    axis: tuple[Verdict, tuple[str, ...]], sides: Mapping[Any, Document], /
+) -> tuple[Verdict, tuple[str, ...]]:
+    """Return the verdict of a layer and its reasons.
+
+    It is the model axis's, except where a side shares a random start: members
+    whose updates have nothing in common as vectors may still read from the
+    same random directions.
+
+    Parameters
+    ----------
+    axis
+        What `judge` said.
+    sides
+        Each side as the report has it, by its name.
+    """
+    word: Verdict = "shared-initialisation"
+    verdict, why = axis
+    for name, side in sides.items():
+        if side["verdict"] == word != verdict:
+            return word, (f"{name} side: {side['reasons'][0]}", *why)
+    return axis
 
 
 def counted(verdicts: Sequence[str], /) -> dict[str, int]:
