@@ -112,7 +112,6 @@ def _ratios(
 
 
 def _shares(sums: HeldOut, *, common: bool) -> dict[str, Vector]:
-    assert sums.basis_only is not None
     deviation = sums.deviation.sum()
     whole = sums.energy.sum() if common else deviation
     held = {
@@ -125,7 +124,7 @@ def _shares(sums: HeldOut, *, common: bool) -> dict[str, Vector]:
             for key, part in held.items()
         }
         return r2 | {
-            "basis_only": np.sum(sums.basis_only, axis=0) / whole,
+            "basis_only": sums.basis_only.sum(axis=0) / whole,
             "captured": sums.captured.sum(axis=0) / deviation,
             "captured_random": sums.random.sum(axis=0) / deviation,
         }

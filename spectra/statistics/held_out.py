@@ -42,7 +42,7 @@ class HeldOut:
         What k random directions of the others' span hold, on average.
     basis_only
         What the first k directions hold of `energy`, the others' mean not
-        taken off; None where that was not computed.
+        taken off; NaN where that was not computed.
     """
 
     levels: tuple[int, ...]
@@ -51,7 +51,7 @@ class HeldOut:
     captured: Matrix
     secondary: Matrix
     random: Matrix
-    basis_only: Matrix | None = None
+    basis_only: Matrix
 
     @property
     def folds(self) -> int:

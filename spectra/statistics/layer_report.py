@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectra.core.settings import OverlapSettings
+from spectra.statistics.between import Pairs, between
 from spectra.statistics.documents import held_out_document, spectrum_document
 from spectra.statistics.evidence import Evidence, evidence
 from spectra.statistics.model_axis import Findings, levels_of, stream, study
 from spectra.statistics.null_draws import NullDraws
 from spectra.statistics.population import Groupings
+from spectra.statistics.populations import Compared
 from spectra.statistics.side import sides_of
 from spectra.statistics.sides import side_document, study_side
 from spectra.statistics.stability import stability, stability_document
@@ -36,6 +38,8 @@ class LayerReport:
         For the verdict; p needs all layers and comes later.
     group_shares
         Each lineage group's share of the squared norms.
+    compared
+        Each pair of given groups; None where none are given.
     """
 
     document: Document
@@ -43,11 +47,13 @@ class LayerReport:
     nulls: Mapping[str, NullDraws | str]
     evidence: Evidence
     group_shares: Mapping[int, float]
+    compared: tuple[Compared, ...] | None
 
 
 def layer_report(
     layer: LayerFit,
     groupings: Groupings,
+    pairs: Pairs | None,
     settings: OverlapSettings,
     /,
     *,
@@ -61,6 +67,8 @@ def layer_report(
         The layer.
     groupings
         Of the whole population.
+    pairs
+        Of given groups; None where none are given.
     settings
         What was asked for.
     started_from_zero
@@ -87,6 +95,7 @@ def layer_report(
         nulls=found.nulls,
         evidence=evidence(found, groupings),
         group_shares=found.group_shares,
+        compared=pairs and between(layer, pairs, settings),
     )
 
 

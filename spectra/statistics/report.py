@@ -10,6 +10,8 @@ from spectra.core.events import Observer, Progress
 from spectra.core.provenance import VERSION
 from spectra.core.settings import OverlapSettings, as_json
 from spectra.statistics.audit import audit_document
+from spectra.statistics.between import Pairs, pairs_of
+from spectra.statistics.comparison import pairs_document
 from spectra.statistics.documents import null_document
 from spectra.statistics.groups import start_thresholds
 from spectra.statistics.layer_report import LayerReport, layer_report
@@ -74,11 +76,15 @@ def measure(
     _check(settings)
     relations = relate(fit.layers, len(fit.models), start_thresholds(settings))
     groupings = groupings_of(fit.models, relations, settings)
-    layers = list(_layer_reports(fit, groupings, settings, on_event))
+    pairs = None
+    if settings.groups is not None:
+        pairs = pairs_of(fit.models, relations, settings)
+    layers = list(_layer_reports(fit, groupings, pairs, settings, on_event))
     together = _together(layers, settings)
     shares = [layer.group_shares for layer in layers]
     population = population_document(fit, relations, groupings, shares)
     verdicts = [layer["verdict"] for layer in together]
+    compared = _compared(pairs, layers, together, settings)
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -88,6 +94,7 @@ def measure(
         "environment": dict(fit.environment),
         "population": population,
         "audit": audit_document(fit, relations),
+        **compared,
         "layers": together,
         "verdict": {
             **with_reason("word", overall(verdicts), "no layer was analysed"),
@@ -117,6 +124,7 @@ def _check(settings: OverlapSettings) -> None:
 def _layer_reports(
     fit: PopulationFit,
     groupings: Groupings,
+    pairs: Pairs | None,
     settings: OverlapSettings,
     on_event: Observer | None,
 ) -> Iterator[LayerReport]:
@@ -128,7 +136,7 @@ def _layer_reports(
 
     def one(place: int) -> LayerReport:
         return layer_report(
-            fit.layers[place], groupings, settings,
+            fit.layers[place], groupings, pairs, settings,
             started_from_zero=fit.started_from_zero,
         )  # fmt: skip
 
@@ -139,6 +147,23 @@ def _layer_reports(
             name = str(found.document["name"])
             on_event(Progress("overlap", place + 1, n, name))
         yield found
+
+
+def _compared(
+    pairs: Pairs | None,
+    layers: Sequence[LayerReport],
+    documents: Sequence[Document],
+    settings: OverlapSettings,
+) -> Document:
+    """Return ``populations``, put into each layer as well; none for None."""
+    if pairs is None:
+        return {}
+    names = [document["name"] for document in documents]
+    found = [layer.compared or () for layer in layers]
+    said, in_layer = pairs_document(pairs, names, found, settings)
+    for document, own in zip(documents, in_layer, strict=True):
+        document["populations"] = own
+    return {"populations": said}
 
 
 def _together(

@@ -183,7 +183,8 @@ def test_a_member_across_a_direction_is_left_to_folds():
 def sums_of(captured, random, deviation):
     captured, random = np.array(captured), np.array(random)
     deviation = np.array(deviation, float)
-    return HeldOut((1, 4), deviation, deviation, captured, captured, random)
+    shares = captured, captured, random, captured
+    return HeldOut((1, 4), deviation, deviation, *shares)
 
 
 def test_eligible_levels_leave_as_many_directions_outside():
