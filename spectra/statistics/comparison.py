@@ -1,15 +1,15 @@
 """The comparison of two populations as a document, layer by layer."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from spectra.core.errors import UsageError
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer
 from spectra.core.provenance import VERSION
 from spectra.core.settings import OverlapSettings, as_json
 from spectra.core.text import printable
 from spectra.statistics.between import Pairs
 from spectra.statistics.compared_document import WAYS, compared_document
+from spectra.statistics.each_layer import check, each_layer
 from spectra.statistics.groups import start_thresholds
 from spectra.statistics.likeness import MEANINGS, likeness
 from spectra.statistics.plain import with_reason
@@ -29,8 +29,6 @@ __all__ = ["SCHEMA", "compare", "pairs_document"]
 SCHEMA = "spectra-comparison/1"
 
 Document = dict[str, Any]
-
-_FEWEST_DRAWS = 199
 
 
 def compare(
@@ -64,15 +62,17 @@ def compare(
     UsageError
         When a setting is out of range, or a member's group is missing.
     """
-    _check(settings)
+    check(settings)
     relations = relate(fit.layers, len(fit.models), start_thresholds(settings))
     groupings = groupings_of(fit.models, relations, settings)
     populations = populations_of(groupings, a, b, names=names)
-    named, compared = [], []
-    for layer in _told(fit.layers, on_event):
-        named.append(_named(layer))
-        compared.append(compare_layer(layer, populations, settings))
-    layers = _judged(compared, settings)
+
+    def one(layer: LayerFit) -> tuple[Document, Compared]:
+        return _named(layer), compare_layer(layer, populations, settings)
+
+    found = list(each_layer(fit, one, stage="compare", on_event=on_event))
+    named = [name for name, _ in found]
+    layers = _judged([compared for _, compared in found], settings)
     described = _described(populations)
     verdict = _verdict(described, [name["name"] for name in named], layers)
     return {
@@ -138,29 +138,6 @@ def _judged(
         compared_document(found, word, settings)
         for found, word in zip(compared, words, strict=True)
     ]
-
-
-def _check(settings: OverlapSettings) -> None:
-    if settings.draws < _FEWEST_DRAWS:
-        raise UsageError(
-            "E_DRAWS",
-            f"{settings.draws} draws resolve no p below"
-            f" {1 / (1 + settings.draws):.2g}",
-            advice=f"draw at least {_FEWEST_DRAWS}",
-        )
-    if settings.bootstrap < 1 or any(k < 1 for k in settings.k):
-        raise UsageError(
-            "E_LEVEL", "levels of k and resamples are counted from 1"
-        )
-
-
-def _told(
-    layers: Sequence[LayerFit], on_event: Observer | None
-) -> Iterator[LayerFit]:
-    for done, layer in enumerate(layers, start=1):
-        yield layer
-        if on_event is not None:
-            on_event(Progress("compare", done, len(layers), layer.name))
 
 
 def _named(layer: LayerFit) -> Document:

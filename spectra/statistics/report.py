@@ -1,18 +1,17 @@
 """The report of a population: one pass for its groups, one for its layers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from spectra.backend.threads import cores, in_order
-from spectra.core.errors import UsageError
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer
 from spectra.core.provenance import VERSION
 from spectra.core.settings import OverlapSettings, as_json
 from spectra.statistics.audit import audit_document
 from spectra.statistics.between import Pairs, pairs_of
 from spectra.statistics.comparison import pairs_document
 from spectra.statistics.documents import null_document
+from spectra.statistics.each_layer import check, each_layer
 from spectra.statistics.groups import start_thresholds
 from spectra.statistics.layer_report import LayerReport, layer_report
 from spectra.statistics.model_axis import levels_of
@@ -24,7 +23,6 @@ from spectra.statistics.nulls import (
 )
 from spectra.statistics.plain import with_reason
 from spectra.statistics.population import (
-    Groupings,
     groupings_of,
     population_document,
 )
@@ -32,22 +30,13 @@ from spectra.statistics.relations import relate
 from spectra.statistics.side import SIDES
 from spectra.statistics.summary import summary
 from spectra.statistics.verdict import counted, judge, of_layer, overall
-from spectra.subspaces.result import PopulationFit
+from spectra.subspaces.result import LayerFit, PopulationFit
 
 __all__ = ["SCHEMA", "measure"]
 
 SCHEMA = "spectra-report/1"
 
 Document = dict[str, Any]
-
-_FEWEST_DRAWS = 199
-
-
-_LAYER_BYTES = 400
-"""What a layer takes while it is looked at, times the square of its members:
-its products, and draws that go in batches."""
-
-_BYTES = 2**31
 
 
 def measure(
@@ -73,13 +62,21 @@ def measure(
     UsageError
         When a setting is out of range, or a member's group is missing.
     """
-    _check(settings)
+    check(settings)
+    chosen_nulls(settings.null)
     relations = relate(fit.layers, len(fit.models), start_thresholds(settings))
     groupings = groupings_of(fit.models, relations, settings)
     pairs = None
     if settings.groups is not None:
         pairs = pairs_of(fit.models, relations, settings)
-    layers = list(_layer_reports(fit, groupings, pairs, settings, on_event))
+
+    def alone(layer: LayerFit) -> LayerReport:
+        return layer_report(
+            layer, groupings, pairs, settings,
+            started_from_zero=fit.started_from_zero,
+        )  # fmt: skip
+
+    layers = list(each_layer(fit, alone, stage="overlap", on_event=on_event))
     together = _together(layers, settings)
     shares = [layer.group_shares for layer in layers]
     population = population_document(fit, relations, groupings, shares)
@@ -104,49 +101,6 @@ def measure(
         "quarantine": [asdict(entry) for entry in fit.quarantine],
         "left_out": [asdict(entry) for entry in fit.left_out],
     }  # fmt: skip
-
-
-def _check(settings: OverlapSettings) -> None:
-    if settings.draws < _FEWEST_DRAWS:
-        raise UsageError(
-            "E_DRAWS",
-            f"{settings.draws} draws resolve no p below"
-            f" {1 / (1 + settings.draws):.2g}",
-            advice=f"draw at least {_FEWEST_DRAWS}",
-        )
-    if settings.bootstrap < 1 or any(k < 1 for k in settings.k):
-        raise UsageError(
-            "E_LEVEL", "levels of k and resamples are counted from 1"
-        )
-    chosen_nulls(settings.null)
-
-
-def _layer_reports(
-    fit: PopulationFit,
-    groupings: Groupings,
-    pairs: Pairs | None,
-    settings: OverlapSettings,
-    on_event: Observer | None,
-) -> Iterator[LayerReport]:
-    """Yield the layers in order; each is on one thread, and so are its bits.
-
-    A layer is read by whom it is looked at by, so that few are in memory.
-    """
-    n = len(fit.layers)
-
-    def one(place: int) -> LayerReport:
-        return layer_report(
-            fit.layers[place], groupings, pairs, settings,
-            started_from_zero=fit.started_from_zero,
-        )  # fmt: skip
-
-    at_once = _BYTES // (_LAYER_BYTES * len(fit.models) ** 2)
-    workers = max(1, min(cores(), at_once))
-    for place, found in in_order(one, range(n), workers=workers):
-        if on_event is not None:
-            name = str(found.document["name"])
-            on_event(Progress("overlap", place + 1, n, name))
-        yield found
 
 
 def _compared(
