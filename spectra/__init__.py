@@ -14,16 +14,25 @@ from spectra.core import provenance
 
 if TYPE_CHECKING:
     from spectra.api.catalog import Catalog, scan
+    from spectra.api.compare import Comparison, compare
+    from spectra.api.lineage import Lineage, lineage
+    from spectra.api.matching import Match, match
     from spectra.api.overlap import OverlapReport, overlap
     from spectra.api.run import Run, fit, load
 
 __all__ = [
     "Catalog",
+    "Comparison",
+    "Lineage",
+    "Match",
     "OverlapReport",
     "Run",
     "__version__",
+    "compare",
     "fit",
+    "lineage",
     "load",
+    "match",
     "overlap",
     "scan",
 ]
@@ -32,6 +41,9 @@ __version__ = provenance.VERSION
 
 _WHERE = {
     "Catalog": "catalog", "scan": "catalog",
+    "Comparison": "compare", "compare": "compare",
+    "Lineage": "lineage", "lineage": "lineage",
+    "Match": "matching", "match": "matching",
     "OverlapReport": "overlap", "overlap": "overlap",
     "Run": "run", "fit": "run", "load": "run",
 }  # fmt: skip

@@ -11,10 +11,13 @@ from rich.traceback import Traceback
 
 from spectra.cli.basis import command as basis
 from spectra.cli.cache import app as cache
+from spectra.cli.compare import command as compare
 from spectra.cli.console import problem, reader_may_leave, stderr
 from spectra.cli.demo import command as demo
 from spectra.cli.doctor import command as doctor
 from spectra.cli.fit import command as fit
+from spectra.cli.lineage import command as lineage
+from spectra.cli.match import command as match
 from spectra.cli.overlap import command as overlap
 from spectra.cli.plan import command as plan
 from spectra.cli.report import command as report
@@ -40,6 +43,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit,
     "overlap": overlap,
     "basis": basis,
+    "compare": compare,
+    "match": match,
+    "lineage": lineage,
     "report": report,
     "run": run_command,
     "demo": demo,

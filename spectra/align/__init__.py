@@ -1,0 +1,1 @@
+"""Networks made comparable before they are compared. NumPy and SciPy."""
