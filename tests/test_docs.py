@@ -115,19 +115,21 @@ def first_cells(page: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the report of six small checkpoints and one broken file."""
+    """Return the report of six small fine-tunes and one broken file."""
     folder = tmp_path_factory.mktemp("population")
+    base = tmp_path_factory.mktemp("base")
     rng = np.random.default_rng(0)
-    for i in range(6):
+    for i in range(7):
         weights = {
             name: rng.standard_normal((12, 10), dtype=np.float32)
             for name in ("first.weight", "second.weight")
         }
-        (folder / f"member-{i}").mkdir()
-        save_file(weights, folder / f"member-{i}" / "model.safetensors")
+        place = folder / f"member-{i}" if i < 6 else base
+        place.mkdir(exist_ok=True)
+        save_file(weights, place / "model.safetensors")
     (folder / "broken").mkdir()
     (folder / "broken" / "model.safetensors").write_bytes(b"no")
-    run = spectra.fit(spectra.scan(folder))
+    run = spectra.fit(spectra.scan(folder), base=str(base))
     return spectra.overlap(run).document
 
 

@@ -67,6 +67,13 @@ def command(
         f" {plan.workers} workers, {_size(plan.disk_bytes)} of disk,"
         f" about {plan.seconds:.0f} s"
     )
+    if plan.sides_asked:
+        sides = plan.sides_asked + plan.sides_unasked
+        console.say(
+            f"the null of {plan.sides_asked} of {sides} sides is drawn only"
+            " with overlap --null side-strength: about"
+            f" {plan.side_null_seconds:.0f} s of one core"
+        )
 
 
 def _size(nbytes: int) -> str:

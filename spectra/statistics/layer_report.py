@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectra.core.settings import OverlapSettings
+from spectra.statistics.base import base_document
 from spectra.statistics.between import Pairs, between
 from spectra.statistics.documents import held_out_document, spectrum_document
 from spectra.statistics.evidence import Evidence, evidence
@@ -87,6 +88,7 @@ def layer_report(
             "n_models": len(layer.members),
             **_sides(layer, groupings, found, settings),
             "stability": _stability(layer, found, settings),
+            **base_document(layer, levels),
         },
         axis={
             **spectrum_document(found.axis, levels),
@@ -95,7 +97,7 @@ def layer_report(
         nulls=found.nulls,
         evidence=evidence(found, groupings),
         group_shares=found.group_shares,
-        compared=pairs and between(layer, pairs, settings),
+        compared=None if pairs is None else between(layer, pairs, settings),
     )
 
 

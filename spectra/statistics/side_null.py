@@ -44,6 +44,9 @@ _EXACT = 512
 _SMALL = 2**20
 """Up to so many entries a draw is made in float64."""
 
+_FULL = 0.99
+"""Of a direction, what a random row space can hold at most."""
+
 _BLOCK, _DEPTH = 32, 9
 _KEPT = 64
 
@@ -60,8 +63,8 @@ class SideNull:
     keeps
         What its draws have in common with the population.
     weights
-        How the energy lies in some orthonormal basis of the side, (d,); None
-        for evenly.
+        Variances of the random rows in some orthonormal basis of the side,
+        (d,); None for all alike.
     """
 
     name: str
@@ -88,7 +91,9 @@ class SideDraws:
     split_half: Matrix
 
 
-def side_nulls(profile: Vector | None, dimension: int, /) -> list[SideNull]:
+def side_nulls(
+    profile: Vector | None, q: int, dimension: int, /
+) -> list[SideNull]:
     """Return the nulls that can be drawn of a side.
 
     Parameters
@@ -96,8 +101,18 @@ def side_nulls(profile: Vector | None, dimension: int, /) -> list[SideNull]:
     profile
         The shares of the energy along the base's singular directions; None
         without a base.
+    q
+        Directions of a member.
     dimension
         Of the side.
+
+    Notes
+    -----
+    The row space of q normal rows with variances w holds on average
+    p_j = w_j t / (1 + w_j t) of direction j, with t such that all p_j sum to
+    q (the deterministic equivalent of Marchenko and Pastur 1967). So w_j =
+    p_j / (1 - p_j) gives directions their shares p_j = q profile_j; none can
+    have more than one.
     """
     nulls = [
         SideNull(
@@ -112,13 +127,14 @@ def side_nulls(profile: Vector | None, dimension: int, /) -> list[SideNull]:
         )
         weights = np.full(dimension, outside)
         weights[: len(profile)] = profile
+        held = np.minimum(_FULL, q * weights)
         nulls.append(
             SideNull(
                 "base-aligned",
                 "every member's singular values, and how much of the energy"
                 " lies along each singular direction of the base",
-                "Tyler 1987",
-                weights,
+                "Marchenko and Pastur 1967",
+                held / (1 - held),
             )
         )
     return nulls
@@ -213,18 +229,23 @@ def _folds(layer: LayerFit) -> NDArray[np.int64]:
 def _frames(
     null: SideNull, s: Matrix, d: int, rng: np.random.Generator
 ) -> Real:
-    """Return (N, K, d): random orthonormal rows, each as long as its s."""
+    """Return (N, K, d): random orthonormal rows, each as long as its s.
+
+    The orthonormal rows nearest to normal ones, so that all are alike: Haar
+    frames, without weights.
+    """
     n, k = s.shape
     k = min(k, d)
     if n * k * d <= _SMALL:
         tall = rng.standard_normal((n, d, k)) * _spread(null, d)[:, None]
-        rows = np.linalg.qr(tall)[0].transpose(0, 2, 1)
+        left, _, right = np.linalg.svd(tall, full_matrices=False)
+        rows = (left @ right).transpose(0, 2, 1)
         return np.asarray(s[:, :k, None] * rows)
     G = rng.standard_normal((n, k, d), dtype=np.float32)
     G *= _spread(null, d).astype(np.float32)
     products = (G @ G.transpose(0, 2, 1)).astype(np.float64)
-    # The rows of L^-1 G are orthonormal; without weights they are Haar.
-    inverse = np.linalg.inv(np.linalg.cholesky(products))
+    values, V = np.linalg.eigh(products)
+    inverse = (V / np.sqrt(values)[:, None, :]) @ V.transpose(0, 2, 1)
     scaled = (s[:, :k, None] * inverse).astype(np.float32)
     return np.asarray(scaled @ G)
 

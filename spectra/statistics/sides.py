@@ -79,7 +79,9 @@ def study_side(
     layer = side.layer
     drawn = {}
     if layer.ranks.max() > 0 and _is_drawn(side, settings):
-        for null in side_nulls(None, side.dimension):
+        base, q = side.fit.base, int(layer.ranks.max())
+        profile = None if base is None else base.profile
+        for null in side_nulls(profile, q, side.dimension):
             draws = draw_sides(
                 null, side, levels,
                 draws=SIDE_DRAWS,

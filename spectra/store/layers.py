@@ -8,6 +8,8 @@ import h5py
 import numpy as np
 
 from spectra.subspaces.result import (
+    BaseFit,
+    BaseSide,
     Directions,
     Folds,
     LayerFit,
@@ -23,6 +25,8 @@ _SPREAD = ("entry_sums", "row_sums", "row_products", "fold_of")
 _WEIGHTS = tuple(field.name for field in fields(WeightStats))
 _SIDE = ("projector_mean", "overlap")
 _FOLDS = ("sums", "traces")
+_BASE_SIDE = tuple(field.name for field in fields(BaseSide))
+_BASE = tuple(field.name for field in fields(BaseFit))
 _PAIRS = ("phi", "geodesic", "cosines", "consensus")
 _DIRECTIONS = ("left", "right", "output", "input")
 
@@ -34,7 +38,7 @@ def _put(group: h5py.Group, name: str, values: Any) -> None:
     options: dict[str, Any] = {"fletcher32": True}
     if values.ndim >= 2:
         options |= {"compression": "gzip", "shuffle": True}
-    if values.size == 0:
+    if values.size == 0 or values.ndim == 0:
         options = {}
     group.create_dataset(name, data=values, **options)
 
@@ -52,6 +56,7 @@ def write_layer(group: h5py.Group, layer: LayerFit, /) -> None:
         "duplicates": [list(pair) for pair in layer.duplicates],
         "digests": list(layer.digests),
         "base_digest": layer.base_digest,
+        "base_fault": layer.base_fault,
         "traces": [layer.output.trace, layer.input.trace],
     }
     # Not an attribute: those end at 64 KiB, and a population need not.
@@ -63,6 +68,8 @@ def write_layer(group: h5py.Group, layer: LayerFit, /) -> None:
         for name in (*_SIDE, *_PAIRS, "eigenvalues"):
             _put(part, name, getattr(value, name))
         _put_all(part, "folds", value.folds, _FOLDS)
+        _put_all(part, "base", value.base, _BASE_SIDE)
+    _put_all(group, "base", layer.base, _BASE)
     _put_all(group, "weights", layer.weights, _WEIGHTS)
     _put_all(group, "directions", layer.directions, _DIRECTIONS)
 
@@ -106,6 +113,8 @@ def read_layer(group: h5py.Group, /) -> LayerFit:
         directions=_get_all(group, "directions", Directions, _DIRECTIONS),
         digests=tuple(header["digests"]),
         base_digest=header["base_digest"],
+        base=_get_all(group, "base", BaseFit, _BASE),
+        base_fault=header.get("base_fault"),
     )
 
 
@@ -116,4 +125,5 @@ def _read_side(group: h5py.Group, trace: float) -> SideFit:
         **{name: group[name][()] for name in _SIDE},
         **{name: _get(group, name) for name in _PAIRS},
         folds=_get_all(group, "folds", Folds, _FOLDS),
+        base=_get_all(group, "base", BaseSide, _BASE_SIDE),
     )

@@ -1,19 +1,22 @@
 """What a fit would read and need, before it starts."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spectra.backend.memory import Budget, resident_bytes
+from spectra.backend.threads import cores
 from spectra.core.catalog import Catalog, LowRankSource
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.hub.files import AHEAD, is_remote
+from spectra.linalg.stacked import WIDE
+from spectra.statistics.side_null import AFFORDABLE, SIDE_DRAWS, seconds
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of
+from spectra.subspaces.alignment import alignment_memory
 from spectra.subspaces.dense import plan_dense
 from spectra.subspaces.layer import LayerTask, kept_nbytes
 from spectra.subspaces.lowrank import low_rank_memory
@@ -55,6 +58,11 @@ class Plan:
         Size of the run file, of the files that are fetched whole, and of
         the layers that are kept on the disk while they are fitted, since all
         their members do not fit the memory.
+    sides_unasked, sides_asked
+        Sides of layers whose null `overlap` draws by itself, and sides of
+        which it takes so long that it is drawn only on request.
+    side_null_seconds
+        What the latter take on one core.
     """
 
     n_models: int
@@ -69,6 +77,9 @@ class Plan:
     disk_bytes: int
     seconds: float
     workers: int
+    sides_unasked: int
+    sides_asked: int
+    side_null_seconds: float
 
 
 def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
@@ -87,7 +98,7 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
     costs = [_cost(task, settings, budget.nbytes) for task in work.tasks]
     largest = sorted((cost.nbytes for cost in costs), reverse=True)[:workers]
     spilled = sorted((cost.spilled for cost in costs), reverse=True)[:workers]
-    read = sum(task.nbytes for task in work.tasks)
+    read = sum(ref.nbytes for task in work.tasks for ref in task.refs)
     flops = sum(map(_flops, work.tasks))
     reading = reading_of(work.tasks)
     with opening(work.files) as files:
@@ -98,6 +109,8 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
         (fetched + reading.nbytes) / _NETWORK_RATE,
         max(0, requests - _QUOTA) * _QUOTA_SECONDS / _QUOTA,
     )
+    sides = [s for task in work.tasks for s in _side_nulls(task, settings)]
+    asked = [cost for cost in sides if cost > AFFORDABLE]
     return Plan(
         n_models=len(work.members),
         n_layers=len(work.tasks),
@@ -113,26 +126,41 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
             waiting + read / _READ_RATE + flops / _FLOP_RATE / workers, 1
         ),
         workers=workers,
+        sides_unasked=len(sides) - len(asked),
+        sides_asked=len(asked),
+        side_null_seconds=sum(asked),
     )
+
+
+def _side_nulls(task: LayerTask, settings: FitSettings) -> list[float]:
+    """Return how long the draws of either side's null take on one core."""
+    most = max(_ranks(task), default=min(task.key.shape))
+    q = min(settings.rank, most)
+    return [
+        seconds(len(task.holders), q, dimension, SIDE_DRAWS)
+        for dimension in task.key.shape
+    ]
 
 
 def _cost(task: LayerTask, settings: FitSettings, room: int) -> LayerCost:
     """Return what a layer takes when `room` bytes are there for it."""
     dtype = np.float32 if settings.precision == "f32" else np.float64
-    shape, sources = task.key.shape, [held for _, _, held in task.holders]
-    ranks = [s.rank for s in sources if isinstance(s, LowRankSource)]
-    ahead = _read_ahead(task)
+    shape, ranks = task.key.shape, _ranks(task)
+    beside = _read_ahead(task)
+    if _has_base(task):
+        rows = len(ranks) * max(ranks, default=0)
+        beside += alignment_memory(shape, rows)
     if ranks:
-        return LayerCost(low_rank_memory(shape, ranks) + ahead)
+        return LayerCost(low_rank_memory(shape, ranks) + beside)
     cost = plan_dense(
         shape,
-        len(sources),
+        len(task.holders),
         rank=settings.rank,
         dtype=dtype,
         kept=kept_nbytes(task, dtype),
-        room=room - ahead,
+        room=room - beside,
     )
-    return replace(cost, nbytes=cost.nbytes + ahead)
+    return replace(cost, nbytes=cost.nbytes + beside)
 
 
 def _read_ahead(task: LayerTask) -> int:
@@ -144,20 +172,37 @@ def _read_ahead(task: LayerTask) -> int:
 def _flops(task: LayerTask) -> float:
     """Return the products of a layer: its Gram matrix, sides and solvers."""
     m, n = task.key.shape
-    count = len(task.holders)
-    ranks = [
-        source.rank
-        for _, _, source in task.holders
-        if isinstance(source, LowRankSource)
-    ]
-    if ranks:
-        return float(sum(ranks)) ** 2 * (m + n)
-    return float(count) ** 2 * m * n + count * (2.0 * m * n * (m + n))
+    count, rows = len(task.holders), sum(_ranks(task))
+    beside = _flops_beside(task, rows) if _has_base(task) else 0.0
+    if rows:
+        return float(rows) ** 2 * (m + n) + beside
+    return float(count) ** 2 * m * n + count * (2.0 * m * n * (m + n)) + beside
+
+
+def _flops_beside(task: LayerTask, rows: int) -> float:
+    """Return what a base costs, in products that take as long.
+
+    Its singular vectors, the members' products with them, and an eigenproblem
+    of each side without the first: 5.7 s of 2048 x 2048 were measured.
+    """
+    m, n = min(task.key.shape), max(task.key.shape)
+    sides = [7.0 * min(d, rows or d, WIDE) ** 2 * d for d in (m, n)]
+    along = 2.0 * (rows or m) * min(m, WIDE) * (m + n)
+    return 10.0 * min(m, WIDE) ** 2 * (m + n) + along + sum(sides)
+
+
+def _has_base(task: LayerTask) -> bool:
+    return task.base is not None or task.beside is not None
+
+
+def _ranks(task: LayerTask) -> list[int]:
+    sources = [held for _, _, held in task.holders]
+    return [s.rank for s in sources if isinstance(s, LowRankSource)]
 
 
 def _stored(task: LayerTask) -> int:
-    n = len(task.holders)
-    return 8 * n * (4 * n + 40)
+    n, beside = len(task.holders), 5 * min(task.key.shape)
+    return 8 * n * (4 * n + 40) + (8 * beside if _has_base(task) else 0)
 
 
 def workers_within(
@@ -170,7 +215,7 @@ def workers_within(
     BudgetError
         When not even one does; nothing was read.
     """
-    wanted = settings.workers or len(os.sched_getaffinity(0))
+    wanted = settings.workers or cores()
     costs = [(_cost(task, settings, 0).nbytes, task) for task in tasks]
     needs, task = max(costs, key=lambda cost: cost[0])
     for workers in range(wanted, 1, -1):

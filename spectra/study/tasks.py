@@ -181,11 +181,12 @@ def _tasks(
                 holders.setdefault(key, []).append((index, model.id, source))
     return [
         LayerTask(
-            key, architecture.id, tuple(held), files, _base_of(base, key)
+            key, architecture.id, tuple(held), files,
+            base=_base_of(base, key), beside=_beside(base, key),
         )
         for key, held in sorted(holders.items(), key=_position)
         if len(held) > 1 and _wanted(key, held, globs)
-    ]
+    ]  # fmt: skip
 
 
 def _position(item: tuple[LayerKey, object]) -> tuple[object, ...]:
@@ -208,6 +209,13 @@ def _wanted(
 def _base_of(base: Checkpoint | None, key: LayerKey) -> DenseSource | None:
     source = base.source(key) if base else None
     return source if isinstance(source, DenseSource) else None
+
+
+def _beside(base: Checkpoint | None, key: LayerKey) -> DenseSource | None:
+    """Return the whole weights that adapters of a layer are updates of."""
+    if key.kind != "low-rank":
+        return None
+    return _base_of(base, replace(key, kind="dense"))
 
 
 def _member(model: Checkpoint) -> Member:

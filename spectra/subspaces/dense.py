@@ -6,6 +6,7 @@ together, in column blocks less their mean, for the Gram matrix; and member by
 member again where a side is too wide for its covariance.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from spectra.linalg.krylov import krylov_memory
 from spectra.linalg.overlap import frobenius_overlap
 from spectra.linalg.stacked import WIDE
 from spectra.linalg.svd import SMALL_SIDE
+from spectra.subspaces.alignment import (
+    ZERO_BASE,
+    alignment_memory,
+    dense_alignment,
+    frame_of,
+)
 from spectra.subspaces.members import MemberSums
 from spectra.subspaces.products import (
     LayerCost,
@@ -87,13 +94,17 @@ def plan_dense(
     return LayerCost(nbytes, spilled=kept)
 
 
-def dense_products(reader: DenseReader, how: Pass, /) -> Products:
+def dense_products(
+    reader: DenseReader, names: Sequence[str], how: Pass, /
+) -> Products:
     """Return the products of one layer of full matrices.
 
     Parameters
     ----------
     reader
         The layer of all members.
+    names
+        Of the members.
     how
         As for every layer of the run.
 
@@ -105,15 +116,16 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
         When the members fit neither the memory nor the disk.
     """
     n, size = len(reader.sources), reader.kept_nbytes
+    beside = alignment_memory(reader.shape, 0) if reader.base else 0
     plan = plan_dense(
         reader.shape,
         n,
         rank=how.rank,
         dtype=how.dtype,
         kept=size,
-        room=how.budget.nbytes,
+        room=how.budget.nbytes - beside,
     )
-    how.budget.require("a layer of full weights", plan.nbytes)
+    how.budget.require("a layer of full weights", plan.nbytes + beside)
     base = reader.base_digest()
     with ExitStack() as held:
         folder: Path | None = how.spill if plan.spilled else None
@@ -127,15 +139,19 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
             inner + h[:, None] + h[None, :] + energy,
             None,
             "dense" if reader.base is None else "difference",
-            register.digests,
+            [names[i] for i in register.kept],
         )
-        sides = joint_sides(
-            sums,
-            stack,
-            lambda row: reader.matrix(kept.entries(row, 0, reader.size)),
-            fold_of,
-            how,
-        )
+
+        def member(row: int) -> NDArray[Any]:
+            return reader.matrix(kept.entries(row, 0, reader.size))
+
+        sides = joint_sides(sums, stack, member, fold_of, how)
+        W, alignment = reader.base_matrix(), None
+        frame = None if W is None else frame_of(W, how.device)
+        if frame is not None:
+            alignment = dense_alignment(
+                frame, sums, stack, member, register.digests
+            )
     rows = frobenius_overlap(stack.weighted_input())
     return Products(
         register=register,
@@ -157,6 +173,8 @@ def dense_products(reader: DenseReader, how: Pass, /) -> Products:
         spread=Spread.of(sums.moments, np.stack(sums.columns), rows),
         fold_of=fold_of,
         base_digest=base.hex() if base else None,
+        alignment=alignment,
+        base_fault=ZERO_BASE if base and not alignment else None,
     )
 
 

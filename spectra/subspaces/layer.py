@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,9 @@ class LayerTask:
     files
         What the files were when they were scanned, by path.
     base
-        Where the base keeps it; None for none.
+        Where the base that is subtracted keeps it; None for none.
+    beside
+        Where the base of adapters keeps it, which are updates already.
     """
 
     key: LayerKey
@@ -60,13 +62,18 @@ class LayerTask:
     holders: tuple[tuple[int, str, LayerSource], ...]
     files: Mapping[str, FileRef]
     base: DenseSource | None = None
+    beside: DenseSource | None = None
 
     @property
     def refs(self) -> tuple[TensorRef, ...]:
-        """Return its tensors, those of the base first, as they are read."""
-        held = [source for _, _, source in self.holders]
-        sources = [*([self.base] if self.base else []), *held]
-        return tuple(ref for source in sources for ref in source.tensors)
+        """Return its tensors in the order in which they are read."""
+        held = (source for _, _, source in self.holders)
+        return tuple(
+            ref
+            for source in (self.base, *held, self.beside)
+            if source is not None
+            for ref in source.tensors
+        )
 
     @property
     def nbytes(self) -> int:
@@ -139,7 +146,8 @@ def digests(
     factors = [s for _, _, s in task.holders if isinstance(s, LowRankSource)]
     if factors:
         updates = (read_low_rank(source, tensors) for source in factors)
-        return tuple(update.digest.hex() for update in updates), None
+        read = tuple(update.digest.hex() for update in updates)
+        return read, _digest_beside(task, tensors)
     reader = _dense_reader(task, np.float64, tensors)
     base = reader.base_digest()
     found = (reader.digest(i).hex() for i in range(len(reader.sources)))
@@ -165,10 +173,27 @@ def _products(task: LayerTask, how: Pass) -> Products:
     with _ahead(task, how.opener) as ahead:
         tensors = TensorReader(task.files, how.opener, ahead)
         sources = tuple(source for _, _, source in task.holders)
+        names = tuple(name for _, name, _ in task.holders)
         factors = tuple(s for s in sources if isinstance(s, LowRankSource))
         if factors:
-            return low_rank_products(factors, task.key.shape, tensors, how)
-        return dense_products(_dense_reader(task, how.dtype, tensors), how)
+            return low_rank_products(
+                factors, names, task.key.shape, tensors, how, task.beside
+            )
+        reader = _dense_reader(task, how.dtype, tensors)
+        return dense_products(reader, names, how)
+
+
+def _digest_beside(task: LayerTask, tensors: TensorReader) -> str | None:
+    """Return the hash of the base's bytes, None where it cannot be read."""
+    if task.beside is None:
+        return None
+    reader = DenseReader(
+        task.key.shape, (task.beside,), None, np.float64, False, tensors
+    )
+    try:
+        return reader.digest(0).hex()
+    except Quarantine:
+        return None
 
 
 def _ahead(
@@ -192,7 +217,11 @@ def _set_aside(task: LayerTask, register: Register) -> tuple[Quarantined, ...]:
 
 def _named(task: LayerTask, products: Products) -> LayerFit:
     index = [number for number, _, _ in task.holders]
-    register = products.register
+    register, beside = products.register, products.alignment
+    output, input_ = products.output, products.input
+    if beside is not None:
+        output = replace(output, base=beside.output)
+        input_ = replace(input_, base=beside.input)
     return LayerFit(
         name=task.key.name,
         architecture=task.architecture,
@@ -207,8 +236,8 @@ def _named(task: LayerTask, products: Products) -> LayerFit:
         resolution=products.resolution,
         singular_values=products.singular_values,
         ranks=products.ranks,
-        output=products.output,
-        input=products.input,
+        output=output,
+        input=input_,
         initial=products.initial,
         directions=products.directions,
         digests=tuple(register.digests),
@@ -218,4 +247,6 @@ def _named(task: LayerTask, products: Products) -> LayerFit:
         row_products=products.spread.row_products,
         fold_of=products.fold_of,
         base_digest=products.base_digest,
+        base=beside.base if beside else None,
+        base_fault=products.base_fault,
     )

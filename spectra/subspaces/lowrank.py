@@ -1,6 +1,6 @@
 """Adapter layers: everything from the factors, no update is ever formed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,11 +9,24 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from spectra.backend.device import Device, to_host
-from spectra.core.catalog import LowRankSource
+from spectra.core.catalog import DenseSource, LowRankSource
 from spectra.core.errors import Quarantine
 from spectra.linalg.gram import double_centred, gram
 from spectra.linalg.stacked import stack_eigenpairs
-from spectra.subspaces.products import Pass, Products, Register, Spread
+from spectra.subspaces.alignment import (
+    ZERO_BASE,
+    Frame,
+    alignment_memory,
+    frame_of,
+    low_rank_alignment,
+)
+from spectra.subspaces.products import (
+    Alignment,
+    Pass,
+    Products,
+    Register,
+    Spread,
+)
 from spectra.subspaces.representatives import deal
 from spectra.subspaces.result import Directions, Folds, SideFit
 from spectra.subspaces.sides import side_fit
@@ -28,7 +41,11 @@ from spectra.subspaces.stacks import (
 )
 from spectra.weights.maps import LowRank
 from spectra.weights.moments import Moments, moments
-from spectra.weights.stream import TensorReader, read_low_rank
+from spectra.weights.stream import (
+    DenseReader,
+    TensorReader,
+    read_low_rank,
+)
 
 __all__ = ["low_rank_memory", "low_rank_products"]
 
@@ -117,16 +134,18 @@ class _Factors:
 
 def low_rank_products(
     sources: Sequence[LowRankSource],
+    names: Sequence[str],
     shape: tuple[int, int],
     tensors: TensorReader,
     how: Pass,
+    beside: DenseSource | None,
     /,
 ) -> Products:
     """Return the products of one layer of adapters.
 
     Parameters
     ----------
-    sources
+    sources, names
         One a member.
     shape
         ``(out, in)`` of the layer.
@@ -134,6 +153,8 @@ def low_rank_products(
         Does the reading.
     how
         As for every layer of the run.
+    beside
+        The weights that they are updates of; None where those are unknown.
 
     Raises
     ------
@@ -143,6 +164,8 @@ def low_rank_products(
     dtype = how.product_dtype(len(sources))
     ranks = [source.rank for source in sources]
     needs = low_rank_memory(shape, ranks)
+    if beside is not None:
+        needs += alignment_memory(shape, len(ranks) * max(ranks))
     how.budget.require("a layer of adapters", needs)
     factors = _Factors.empty(how.device, shape, len(ranks), max(ranks), dtype)
     register = _read_into(factors, sources, tensors)
@@ -154,10 +177,11 @@ def low_rank_products(
     if dtype == np.float32 and centred < _COMMON_PART * np.trace(inner):
         del factors, stack, products
         exact = replace(how, dtype=np.float64)
-        return low_rank_products(sources, shape, tensors, exact)
+        return low_rank_products(sources, names, shape, tensors, exact, beside)
     lead, weighted = stack.truncated(how.rank), stack.weighted()
     initial = factors.initial(n)
-    fold_of = deal(inner, initial, "low-rank", register.digests)
+    kept = [names[i] for i in register.kept]
+    fold_of = deal(inner, initial, "low-rank", kept)
     joint = [stack_eigenpairs(T, JOINT) for T in weighted]
     sides = [
         side_fit(
@@ -169,6 +193,12 @@ def low_rank_products(
             (products.output, products.input), strict=True,
         )
     ]  # fmt: skip
+    aligned = _beside(
+        beside, shape, tensors, replace(how, dtype=dtype),
+        lambda frame: low_rank_alignment(
+            frame, stack, weighted, how.rank, register.digests
+        ),
+    )  # fmt: skip
     return Products(
         register=register,
         inner=inner,
@@ -190,7 +220,34 @@ def low_rank_products(
             factors.moments[:n], factors.columns[:n], products.rows
         ),
         fold_of=fold_of,
+        **aligned,
     )
+
+
+def _beside(
+    base: DenseSource | None,
+    shape: tuple[int, int],
+    tensors: TensorReader,
+    how: Pass,
+    align: Callable[[Frame], Alignment],
+) -> dict[str, Any]:
+    """Return what is said of the base; the layer itself does not need it."""
+    if base is None:
+        return {}
+    reader = DenseReader(
+        shape, (base,), None, how.dtype, base.transposed, tensors
+    )
+    try:
+        loaded = reader.member(0)
+    except Quarantine as reason:
+        return {"base_fault": f"the base: {reason.detail}"}
+    known = {"base_digest": loaded.digest.hex()}
+    if loaded.fault is not None:
+        return known | {"base_fault": f"the base {loaded.fault.detail}"}
+    frame = frame_of(reader.matrix(loaded.flat), how.device)
+    if frame is None:
+        return known | {"base_fault": ZERO_BASE}
+    return known | {"alignment": align(frame)}
 
 
 def _read_into(

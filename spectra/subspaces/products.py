@@ -10,12 +10,19 @@ from numpy.typing import NDArray
 from spectra.backend.device import Device
 from spectra.backend.memory import Budget
 from spectra.core.errors import Quarantine
-from spectra.subspaces.result import Directions, SideFit, WeightStats
+from spectra.subspaces.result import (
+    BaseFit,
+    BaseSide,
+    Directions,
+    SideFit,
+    WeightStats,
+)
 from spectra.weights.bytes import FileSource, Opener
 from spectra.weights.moments import Moments, moments_table
 
 __all__ = [
     "FEW",
+    "Alignment",
     "LayerCost",
     "Pass",
     "Products",
@@ -186,6 +193,15 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Alignment:
+    """A layer beside its base: see `LayerFit` and `SideFit` for each field."""
+
+    output: BaseSide
+    input: BaseSide
+    base: BaseFit
+
+
+@dataclass(frozen=True, slots=True)
 class Products:
     """`LayerFit` without names: see there for each field."""
 
@@ -204,3 +220,5 @@ class Products:
     spread: Spread
     fold_of: NDArray[np.int64]
     base_digest: str | None = None
+    alignment: Alignment | None = None
+    base_fault: str | None = None

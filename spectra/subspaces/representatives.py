@@ -4,6 +4,8 @@ Sides are judged on members that are independent as far as the layer's own
 weights say, with the thresholds at which `overlap` groups by default.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
@@ -22,7 +24,7 @@ def deal(
     gram: Float,
     initial: Float | None,
     kind: str,
-    digests: list[str],
+    names: Sequence[str],
     /,
 ) -> NDArray[np.int64]:
     """Return each member's fold, -1 where another stands for it.
@@ -35,17 +37,17 @@ def deal(
         The same of the raw factors A; None for full weights.
     kind
         Of the layer.
-    digests
-        Of the members' bytes: the order of the population does not matter.
+    names
+        Of the members, so that their order does not matter.
     """
     alike = _cosines(gram) > _ALIKE[kind]
     if initial is not None:
         alike |= _cosines(initial) > _START
     _, groups = connected_components(alike, directed=False)
-    order = sorted(range(len(digests)), key=digests.__getitem__)
+    order = sorted(range(len(names)), key=names.__getitem__)
     first = {int(groups[i]): i for i in reversed(order)}
-    folds = np.full(len(digests), -1)
-    chosen = sorted(first.values(), key=digests.__getitem__)
+    folds = np.full(len(names), -1)
+    chosen = sorted(first.values(), key=names.__getitem__)
     for place, i in enumerate(chosen):
         folds[i] = place % FOLDS
     return folds

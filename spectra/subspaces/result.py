@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from spectra.core.catalog import Quarantined
 
 __all__ = [
+    "BaseFit",
+    "BaseSide",
     "Directions",
     "Folds",
     "LayerFit",
@@ -90,6 +92,59 @@ class Folds:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseSide:
+    r"""One side of a layer beside the base's singular vectors u_l.
+
+    Those are the m = min(out, in) vectors of that side, largest singular value
+    first; of a base whose lesser side is wider than 5120 the leading 128.
+
+    Attributes
+    ----------
+    profile
+        m shares of the trace: :math:`u_l^\top C u_l / \operatorname{tr} C`
+        with the side's sum C over members.
+    hits
+        m means over members of :math:`\|P_i u_l\|^2`, :math:`P_i` the
+        projector on member i's leading directions.
+    removed
+        r, how many of the base's leading directions were taken away.
+    left
+        Share of the trace that is left without them.
+    left_eigenvalues
+        The largest (at most 64) of :math:`Q C Q`,
+        :math:`Q = I - \sum_{l \le r} u_l u_l^\top`; None of full weights on
+        a side wider than 5120.
+    """
+
+    profile: Vector
+    hits: Vector
+    removed: int
+    left: float
+    left_eigenvalues: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFit:
+    """The base's own weights in a layer.
+
+    Attributes
+    ----------
+    values
+        Its singular values, as many as `BaseSide` has of its vectors.
+    norm
+        Its Frobenius norm.
+    intruders
+        N numbers of intruder dimensions among each member's 10 leading ones,
+        -1 of a member that was not looked at; None where not all of the
+        base's singular vectors are known.
+    """
+
+    values: Vector
+    norm: float
+    intruders: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True)
 class SideFit:
     r"""The uncentred joint spectrum of one side of a layer.
 
@@ -119,6 +174,8 @@ class SideFit:
         of the projector mean lies in member i's subspace.
     folds
         None where members are fewer than two.
+    base
+        None where there is no base.
     """
 
     eigenvalues: Vector
@@ -130,6 +187,7 @@ class SideFit:
     cosines: Vector | None = None
     consensus: Matrix | None = None
     folds: Folds | None = None
+    base: BaseSide | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +259,11 @@ class LayerFit:
     fold_of
         N fold numbers for the sides' `Folds`; -1 where another member of the
         same group stands for this one.
+    base
+        Of adapters too, which are updates of it; None without one.
+    base_fault
+        Why the members were not held against the base's weights, where one
+        was given that has the layer.
     """
 
     name: str
@@ -227,6 +290,8 @@ class LayerFit:
     row_sums: Matrix | None = None
     row_products: Matrix | None = None
     fold_of: NDArray[np.int64] | None = None
+    base: BaseFit | None = None
+    base_fault: str | None = None
 
     @property
     def gram(self) -> Matrix:

@@ -211,6 +211,12 @@ class DenseReader:
             return flat.reshape(columns, rows).T
         return flat.reshape(rows, columns)
 
+    def base_matrix(self) -> Array | None:
+        """Return the base as the map (out, in), a view; None without one."""
+        if self.base is None:
+            return None
+        return self.matrix(self._of_base(self.base, 0, self.size))
+
     def block(self, i: int, start: int, stop: int, /) -> Array:
         """Return entries ``[start, stop)`` of member i, in stored order."""
         values = self._entries(self.sources[i], start, stop)

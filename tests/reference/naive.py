@@ -7,6 +7,7 @@ spectra is used here but the values that a fit consists of.
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -14,6 +15,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from spectra.subspaces.result import (
+    BaseFit,
+    BaseSide,
     Folds,
     LayerFit,
     Member,
@@ -38,7 +41,10 @@ def naive_fit(
     resolution=None,
     architecture="test",
 ):
-    """Return the fit of ``{id: {layer: map}}``; `base` is ``{layer: map}``."""
+    """Return the fit of ``{id: {layer: map}}``; `base` is ``{layer: map}``.
+
+    Full weights become differences from the base, updates are such already.
+    """
     ids = list(models)
     names = dict.fromkeys(name for maps in models.values() for name in maps)
     layers = [
@@ -75,13 +81,22 @@ def naive_layer(name, models, base, rank, resolution, architecture):
     reference = np.zeros_like(maps[0]) if low_rank else maps[0]
     inner, h = products([x - reference for x in maps], reference)
     bases = [leading(x, rank) for x in maps]
-    n = len(maps)
+    n, ids = len(maps), list(models)
     initial = starts(values) if low_rank else None
     digests = [
         hashlib.sha256(repr(fingerprint(value)).encode()).hexdigest()
         for value in values
     ]
-    fold_of = folds_of(maps, initial, kind, digests)
+    fold_of = folds_of(maps, initial, kind, [ids[i] for i, _ in kept])
+    output = side([x @ x.T for x in maps], [U for U, _, _ in bases], fold_of)
+    input_ = side([x.T @ x for x in maps], [V for _, _, V in bases], fold_of)
+    base_fit, fault = None, None
+    if base is not None and name in base:
+        W = explicit(base[name])
+        if np.any(W):
+            base_fit, output, input_ = beside(W, maps, bases, output, input_)
+        else:
+            fault = "the base is zero in this layer"
     singular_values = np.zeros((n, min(rank, *maps[0].shape)))
     for i, (_, s, _) in enumerate(bases):
         singular_values[i, : len(s)] = s
@@ -99,10 +114,8 @@ def naive_layer(name, models, base, rank, resolution, architecture):
         resolution=n * 2.2e-16 if resolution is None else resolution,
         singular_values=singular_values,
         ranks=np.array([len(s) for _, s, _ in bases]),
-        output=side(
-            [x @ x.T for x in maps], [U for U, _, _ in bases], fold_of
-        ),
-        input=side([x.T @ x for x in maps], [V for _, _, V in bases], fold_of),
+        output=output,
+        input=input_,
         initial=initial,
         digests=tuple(digests),
         weights=entries([v[0] if low_rank else v for v in values]),
@@ -112,6 +125,59 @@ def naive_layer(name, models, base, rank, resolution, architecture):
             [[np.sum((x @ y.T) ** 2) for y in maps] for x in maps]
         ),
         fold_of=fold_of,
+        base=base_fit,
+        base_fault=fault,
+    )
+
+
+def beside(W, maps, bases, output, input_):
+    """Return the base W of some maps, and both sides beside it."""
+    left, values, right = np.linalg.svd(W, full_matrices=False)
+    return (
+        BaseFit(
+            values=values,
+            norm=float(np.linalg.norm(W)),
+            intruders=np.array([intruders(W, x, left) for x in maps]),
+        ),
+        replace(
+            output,
+            base=base_side(
+                left, sum(x @ x.T for x in maps), [U for U, _, _ in bases]
+            ),
+        ),
+        replace(
+            input_,
+            base=base_side(
+                right.T, sum(x.T @ x for x in maps), [V for _, _, V in bases]
+            ),
+        ),
+    )
+
+
+def intruders(W, x, left):
+    """Return how many of the 10 first left directions of W + x are new."""
+    count = 0
+    for y in np.linalg.svd(W + x)[0].T[: min(10, *W.shape)]:
+        count += max(abs(float(u @ y)) for u in left.T) < 0.5
+    return count
+
+
+def base_side(directions, C, bases):
+    d, m = directions.shape
+    lead = directions[:, : min(128, d // 4, m)]
+    Q = np.eye(d) - lead @ lead.T
+    trace = np.trace(C)
+    return BaseSide(
+        profile=np.array([u @ C @ u / trace for u in directions.T]),
+        hits=np.array(
+            [
+                np.mean([np.sum((F.T @ u) ** 2) for F in bases])
+                for u in directions.T
+            ]
+        ),
+        removed=lead.shape[1],
+        left=float(np.trace(Q @ C @ Q) / trace),
+        left_eigenvalues=np.linalg.eigvalsh(Q @ C @ Q)[::-1][:JOINT].clip(0),
     )
 
 
@@ -131,7 +197,7 @@ def entries(stored):
     )
 
 
-def folds_of(maps, initial, kind, digests):
+def folds_of(maps, initial, kind, names):
     """Deal one member of each group of alike ones into 20 folds."""
     n = len(maps)
     threshold = 0.9 if kind == "dense" else 0.5
@@ -145,7 +211,7 @@ def folds_of(maps, initial, kind, digests):
             if alike:
                 group = [group[i] if g == group[j] else g for g in group]
     folds, seen = np.full(n, -1), []
-    for i in sorted(range(n), key=lambda i: digests[i]):
+    for i in sorted(range(n), key=lambda i: names[i]):
         if group[i] not in seen:
             folds[i] = len(seen) % FOLDS
             seen.append(group[i])
@@ -173,7 +239,7 @@ def distinct(holders):
 
 def differences(values, base, low_rank):
     maps = [explicit(value) for value in values]
-    if base is None:
+    if base is None or low_rank:
         return maps, "low-rank" if low_rank else "dense"
     return [x - explicit(base) for x in maps], "difference"
 
@@ -221,6 +287,7 @@ def side(covariances, bases, fold_of):
             if i != j:
                 phi[: M.shape[0], : M.shape[1]] += M**2 / (n * (n - 1))
                 found = np.linalg.svd(M, compute_uv=False).clip(0, 1)
+                found[found > 1 - 1e-13] = 1.0
                 geodesic[i, j] = np.linalg.norm(np.arccos(found))
                 cosines[: len(found)] += found
                 pairs[: len(found)] += 1

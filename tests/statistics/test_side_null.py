@@ -13,6 +13,7 @@ from spectra.statistics.side import sides_of
 from spectra.statistics.side_null import draw_sides, seconds, side_nulls
 from spectra.statistics.side_stability import side_stability
 from spectra.statistics.sides import side_document, study_side
+from spectra.subspaces.result import BaseSide
 from tests.reference.naive import naive_fit
 
 SHAPE = (30, 40)
@@ -53,7 +54,7 @@ def random_frames(rng, n, q=3, d=SHAPE[1]):
     return [frame(rng, d, q) for _ in range(n)]
 
 
-STRENGTH = side_nulls(None, SHAPE[1])[0]
+STRENGTH = side_nulls(None, 1, SHAPE[1])[0]
 
 
 @pytest.mark.parametrize("small", [2**20, 0])
@@ -230,18 +231,39 @@ def test_energy_beyond_the_known_directions_is_spread_evenly():
     assert_allclose(draws.every.mean(), expected, atol=0.01)
 
 
-def test_base_aligned_frames_have_the_profile_of_the_base():
-    rng = np.random.default_rng(10)
-    profile = np.array([0.5, 0.2, 0.1])
-    null = side_nulls(profile, 20)[1]
+@pytest.mark.parametrize("small", [2**24, 0])
+@pytest.mark.parametrize(
+    ("d", "q", "top", "held"),
+    [(64, 8, 8, 0.5), (256, 16, 16, 0.5), (256, 16, 16, 0.2), (64, 4, 4, 0.1)],
+)
+def test_base_aligned_frames_have_the_profile_of_the_base(
+    monkeypatch, small, d, q, top, held
+):
+    monkeypatch.setattr(side_null, "_SMALL", small)
+    rng, n = np.random.default_rng(10), 300
+    profile = np.full(top, held / top) * np.linspace(1.2, 0.8, top)
+    null = side_nulls(profile, q, d)[1]
     assert null.name == "base-aligned"
-    T = side_null._frames(null, np.ones((4000, 1)), 20, rng)
-    found = np.mean(T[:, 0, :] ** 2, axis=0)
-    # Angular Gaussian directions follow their covariance, a little flatter.
-    assert found[0] > 0.35
-    assert (np.diff(found[:4]) < 0).all()
-    assert_allclose(found[3:].sum(), 0.2, atol=0.12)
-    assert_allclose(found.sum(), 1)
+    s = np.tile(0.7 ** np.arange(q), (n, 1))
+    T = side_null._frames(null, s, d, rng)
+    for rows, lengths in zip(T[:3], s, strict=False):
+        assert_allclose(rows @ rows.T, np.diag(lengths**2), atol=1e-5)
+    shares = np.sum(T**2, axis=(0, 1)) / np.sum(s**2)
+    # The equivalent is that of many dimensions: 0.484 in 64.
+    assert_allclose(shares[:top].sum(), held, atol=0.018)
+    assert_allclose(shares[:top], profile, atol=0.012)
+
+
+def test_the_base_is_in_the_null_where_there_is_one():
+    rng = np.random.default_rng(3)
+    layer = layer_of(random_frames(rng, 12))
+    assert set(document(layer)["null"]) == {"side-strength"}
+    m = min(SHAPE)
+    profile = np.full(m, 0.5 / m)
+    base = BaseSide(profile, np.zeros(m), 4, 1.0, None)
+    side = dataclasses.replace(layer.input, base=base)
+    found = document(dataclasses.replace(layer, input=side))["null"]
+    assert list(found) == ["side-strength", "base-aligned"]
 
 
 def test_halves_agree_where_directions_are_shared():

@@ -14,6 +14,7 @@ import spectra
 from spectra.backend.memory import Budget
 from spectra.core.errors import BudgetError, UsageError
 from spectra.core.settings import FitSettings
+from spectra.statistics import side_null
 from spectra.study import fit as study_fit
 from spectra.study.plan import plan
 from spectra.subspaces.dense import plan_dense
@@ -473,6 +474,34 @@ def test_a_plan_knows_the_bytes_and_reads_no_tensor(tmp_path):
     assert found.n_layers == 1
     assert found.bytes_to_read == 3 * 20 * 30 * 2
     assert found.requests == 0
+
+
+@pytest.mark.parametrize("kind", ["dense", "low-rank"])
+def test_a_plan_names_the_sides_whose_null_must_be_asked_for(
+    tmp_path, monkeypatch, kind
+):
+    if kind == "dense":
+        folder, _, _ = dense(tmp_path, 6, {"w": (20, 900)})
+    else:
+        folder, _ = adapters(tmp_path, [2, 4, 2, 3, 4, 4], {"w": (20, 900)})
+    catalog = spectra.scan(folder)
+    # As if the wide side took longer than is done unasked, and no other.
+    narrow, wide = (
+        side_null.seconds(6, 4 if kind != "dense" else 16, d, 20)
+        for d in (20, 900)
+    )
+    between = (narrow + wide) / 2
+    monkeypatch.setattr("spectra.study.plan.AFFORDABLE", between)
+    monkeypatch.setattr("spectra.statistics.sides.AFFORDABLE", between)
+    plan = catalog.plan()
+    assert (plan.sides_unasked, plan.sides_asked) == (1, 1)
+    assert plan.side_null_seconds == wide
+    run = spectra.fit(catalog)
+    (layer,) = spectra.overlap(run).layers
+    assert layer["output_side"]["null"]
+    assert not layer["input_side"]["null"]
+    (asked,) = spectra.overlap(run, null=("side-strength",)).layers
+    assert asked["input_side"]["null"]
 
 
 MEASURE = """
