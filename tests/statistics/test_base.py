@@ -344,8 +344,12 @@ def test_the_profile_is_what_a_null_of_the_side_takes():
     W, U, V = start(rng)
     layer = fitted(W, within(rng, U[:, :16], V, 8, 4))
     for side, d in zip((layer.output, layer.input), SHAPE, strict=True):
-        null = side_nulls(side.base.profile, d)[-1]
+        null = side_nulls(side.base.profile, 4, d)[-1]
         assert null.name == "base-aligned"
-        assert len(null.weights) == d
-        assert_allclose(null.weights.sum(), 1)
+        held = null.weights / (1 + null.weights)
+        m = len(side.base.profile)
+        assert_allclose(held[:m], np.minimum(0.99, 4 * side.base.profile))
+        assert_allclose(
+            held[m:].sum(), 4 * (1 - side.base.profile.sum()), atol=1e-9
+        )
     assert_allclose(layer.output.base.profile[:16].sum(), 1)
