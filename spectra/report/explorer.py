@@ -198,6 +198,13 @@ def _on_held_out(row: Row) -> str:
     return f"{text} The excess is {_between(row, 'effect_value', 'effect')}."
 
 
+_GROWTH = {
+    None: "not measured",
+    True: "would add to the subspace",
+    False: "would add little to the subspace",
+}
+
+
 def _facts(row: Row) -> list[list[str]]:
     k = row["shown_k"]
     p = row.get(f"null_strength_p_adjusted_{k}")
@@ -211,7 +218,13 @@ def _facts(row: Row) -> list[list[str]]:
             row.get(f"split_half_{k}"), "null", row.get(f"split_half_null_{k}")
         ),
         "Davis-Kahan bound": _if_measured(row["davis_kahan"]),
+        "More members": _GROWTH[row["still_growing"]],
     }
+    both, basis = row[f"r2_basis_{k}"], row[f"r2_basis_only_{k}"]
+    if basis is not None:
+        facts[f"R² of basis, of mean and basis, k = {k}"] = (
+            f"{number(basis)}, {number(both)}"
+        )
     for side in ("output", "input"):
         facts[f"{side.capitalize()} overlap"] = _beside(
             row[f"{side}_overlap_mean"], "chance", row[f"{side}_overlap_null"]
@@ -219,6 +232,15 @@ def _facts(row: Row) -> list[list[str]]:
         facts[f"{side.capitalize()} verdict"] = (
             row[f"{side}_verdict"] or "null not drawn"
         )
+        shared_by = row[f"{side}_first_direction_shared_by"]
+        if shared_by is not None:
+            facts[f"First {side} direction"] = (
+                f"shared by {shared_by}"
+                f" of {row[f'{side}_first_direction_of']} members"
+            )
+        word = row[f"{side}_base_word"]
+        if word is not None:
+            facts[f"{side.capitalize()} side in the base"] = word
     return [[label, text] for label, text in facts.items()]
 
 

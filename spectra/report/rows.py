@@ -85,6 +85,8 @@ def _held_out(axis: Mapping[str, Any], levels: Sequence[str]) -> Row:
     for level in levels:
         for key in ("captured", "captured_random"):
             row[f"{key}_{level}"] = at(held_out, key, level)
+        for key in ("basis", "basis_only"):
+            row[f"r2_{key}_{level}"] = at(held_out, "r2", key, level)
     for key in ("k", "value", "low", "high"):
         row[f"effect_{key}"] = at(held_out, "effect", key)
     return row
@@ -96,6 +98,9 @@ def _stability(layer: Mapping[str, Any], levels: Sequence[str]) -> Row:
         for key in ("split_half", "split_half_null"):
             row[f"{key}_{level}"] = at(layer, "stability", key, level)
     row["davis_kahan"] = at(layer, "stability", "davis_kahan")
+    row["still_growing"] = at(
+        layer, "stability", "saturation", "still_growing"
+    )
     return row
 
 
@@ -106,4 +111,9 @@ def _side(layer: Mapping[str, Any], name: str, levels: Sequence[str]) -> Row:
         row[f"{name}_evr_{level}"] = at(side, "evr", level)
     for key in ("overlap_mean", "overlap_null"):
         row[f"{name}_{key}"] = at(side, key)
+    first = next(iter(at(side, "consensus") or ()), None)
+    for key in ("shared_by", "of"):
+        row[f"{name}_first_direction_{key}"] = at(first, key)
+    beside = at(layer, "base_alignment", f"{name}_side")
+    row[f"{name}_base_word"] = at(beside, "word")
     return row

@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.core.catalog import Quarantined
-from spectra.subspaces.result import LayerFit, Member, PopulationFit, SideFit
+from spectra.subspaces.result import (
+    BaseFit,
+    BaseSide,
+    LayerFit,
+    Member,
+    PopulationFit,
+    SideFit,
+)
 
 LEVELS = ("1", "4", "16")
 VERDICTS = (
@@ -58,6 +65,8 @@ def side_fit(U: NDArray[np.float64], s: NDArray[np.float64]) -> SideFit:
         trace=float((s**2).sum()),
         projector_mean=np.linalg.eigvalsh(mean)[::-1][:64],
         overlap=(cross**2).sum((2, 3)),
+        consensus=((U.mT @ np.linalg.eigh(mean)[1][:, :-17:-1]) ** 2).sum(1),
+        base=BaseSide(np.full(32, 1 / 32), np.full(32, 0.1), 4, 0.9, None),
     )
 
 
@@ -84,6 +93,7 @@ def layer_fit(index: int, n: int, *, name: str) -> LayerFit:
         output=side_fit(U, s),
         input=side_fit(V, s),
         initial=np.einsum("iab,jab->ij", V, V),
+        base=BaseFit(np.ones(32), 5.7, None),
     )
 
 
@@ -133,6 +143,11 @@ def layer_report(layer: LayerFit, verdict: str) -> dict[str, Any]:
             "split_half": dict.fromkeys(levels, 0.31),
             "split_half_null": dict.fromkeys(levels, 0.12),
             "davis_kahan": "vacuous",
+            "saturation": {"still_growing": True},
+        },
+        "base_alignment": {
+            "output_side": {"word": "top"},
+            "input_side": {"word": None},
         },
         "verdict": verdict,
         "reasons": [
@@ -152,6 +167,7 @@ def held_out(levels: list[str], n: int) -> dict[str, Any]:
             "mean_low": -0.007,
             "mean_high": 0.044,
             "basis": {k: 0.02 * int(k) ** 0.5 for k in levels},
+            "basis_only": {k: 0.013 * int(k) ** 0.5 for k in levels},
             "random": {k: 0.004 * int(k) for k in levels},
             "secondary": dict.fromkeys(levels),
         },
@@ -174,6 +190,7 @@ def side_report(side: SideFit, layer: LayerFit, axis: int) -> dict[str, Any]:
         "projector_mean": [float(v) for v in side.projector_mean],
         "overlap_mean": float((side.overlap / 4)[rows, columns].mean()),
         "overlap_null": 4 / layer.shape[axis],
+        "consensus": [{"shared_by": 3 + axis, "of": len(layer.members)}],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from spectra.report.explorer import explorer
 from spectra.report.page import html, summary_html
 from spectra.report.wording import VERDICTS, number
 from spectra.subspaces.result import PopulationFit
@@ -136,6 +137,19 @@ def test_it_reads_well_without_eyes(walk: Walk) -> None:
     assert all("scope" in found for found in walk.named("th"))
     scrolled = [f for f in walk.named("div") if f.get("class") == "scroll"]
     assert all(found["tabindex"] == "0" for found in scrolled)
+
+
+def test_what_is_known_of_a_layer_beside_its_spectra_is_among_its_facts(
+    report: dict[str, Any], fit: PopulationFit
+) -> None:
+    first = explorer(report, fit)["layers"][0]
+    facts = dict(first["facts"])
+    n = report["layers"][0]["n_models"]
+    assert facts["More members"] == "would add to the subspace"
+    assert facts["First input direction"] == f"shared by 4 of {n} members"
+    assert facts["Output side in the base"] == "top"
+    assert "Input side in the base" not in facts
+    assert facts["R² of basis, of mean and basis, k = 4"] == "0.026, 0.040"
 
 
 def test_each_number_stands_in_its_column(

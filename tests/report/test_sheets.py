@@ -47,6 +47,10 @@ def test_a_layer_has_its_own_numbers(report: dict[str, Any]) -> None:
             "r2_mean": axis["held_out"]["r2"]["mean"],
             "captured_4": axis["held_out"]["captured"]["4"],
             "captured_random_4": axis["held_out"]["captured_random"]["4"],
+            "r2_basis_16": axis["held_out"]["r2"]["basis"]["16"],
+            "r2_basis_only_4": axis["held_out"]["r2"]["basis_only"]["4"],
+            "output_first_direction_shared_by": 3,
+            "input_first_direction_shared_by": 4,
             "effect_k": axis["held_out"]["effect"]["k"],
             "effect_value": axis["held_out"]["effect"]["value"],
             "effect_low": axis["held_out"]["effect"]["low"],
@@ -57,6 +61,9 @@ def test_a_layer_has_its_own_numbers(report: dict[str, Any]) -> None:
             "in": layer["shape"][1],
         }
         assert {key: float(row[key]) for key in expected} == expected
+        assert row["output_base_word"] == "top"
+        assert row["input_base_word"] == ""
+        assert row["still_growing"].lower() == "true"
         texts = ("name", "architecture", "kind", "verdict")
         assert [row[key] for key in texts] == [layer[key] for key in texts]
 
