@@ -122,7 +122,7 @@ def overlap(
     on_event
         Told after each layer.
     settings
-        Fields of `OverlapSettings`: k, draws, seed, groups, thresholds.
+        Fields of `OverlapSettings`: k, null, draws, seed, groups, thresholds.
     """
     document = measure(
         run.value, OverlapSettings(**settings), on_event=on_event

@@ -14,6 +14,7 @@ from spectra.core.settings import (
     OverlapSettings,
     help_of,
 )
+from spectra.statistics.verdict import VERDICTS
 
 __all__ = [
     "Author",
@@ -22,6 +23,7 @@ __all__ = [
     "Bootstrap",
     "Device",
     "Draws",
+    "FailOn",
     "Filter",
     "Json",
     "Layers",
@@ -30,6 +32,7 @@ __all__ = [
     "Match",
     "MaxStream",
     "Memory",
+    "Nulls",
     "NumParameters",
     "Precision",
     "QuarantineOk",
@@ -85,6 +88,12 @@ def _with_token(token: str | None) -> None:
     """Let the hub's own client find the token where it looks for one."""
     if token:
         os.environ["HF_TOKEN"] = token
+
+
+def _verdict(text: str) -> str:
+    if text not in VERDICTS:
+        raise typer.BadParameter(f"choose among {', '.join(VERDICTS)}")
+    return text
 
 
 Sources = Annotated[
@@ -157,6 +166,18 @@ MaxStream = Annotated[
 Workers = Annotated[int, _fit("workers", "--workers", min=0)]
 SaveDirections = Annotated[bool, _fit("save_directions", "--save-directions")]
 Levels = Annotated[list[int], _overlap("k", "-k", min=1)]
+Nulls = Annotated[list[str], _overlap("null", "--null", metavar="NAME")]
 Draws = Annotated[int, _overlap("draws", "--draws", min=199)]
 Seed = Annotated[int, _overlap("seed", "--seed")]
 Bootstrap = Annotated[int, _overlap("bootstrap", "--bootstrap", min=100)]
+FailOn = Annotated[
+    list[Any],
+    typer.Option(
+        "--fail-on",
+        metavar="VERDICT",
+        parser=_verdict,
+        help="Exit with 9, when all is written, if any layer has this"
+        " verdict, such as shared-initialisation; may be repeated.",
+        envvar="SPECTRA_FAIL_ON",
+    ),
+]

@@ -1,6 +1,7 @@
 """``spectra overlap``: how shared, beside what chance would give."""
 
 import csv
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +14,19 @@ from spectra.api.run import load
 from spectra.cli import console, options
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
+from spectra.statistics.verdict import counted
 
-__all__ = ["command", "show"]
+__all__ = ["REFUSED", "command", "is_refused", "show"]
+
+REFUSED = 9
+"""The exit code where a layer has a verdict that was to fail."""
 
 
 def command(
     context: typer.Context,
     run: options.RunFile,
     k: options.Levels = [],
+    null: options.Nulls = [],
     draws: options.Draws = 199,
     seed: options.Seed = 0,
     bootstrap: options.Bootstrap = 500,
@@ -32,11 +38,12 @@ def command(
             " used instead of the lineage found in the weights.",
         ),
     ] = None,
+    fail_on: options.FailOn = [],
     json: options.Json = False,
 ) -> None:
     """Measure sharedness against nulls and held-out groups; read no weights.
 
-    Example: spectra overlap run.h5 -k 8 --draws 999
+    Example: spectra overlap run.h5 --null permuted-rows --draws 999
     """
     with console.observer("measuring") as watch:
         report = measure_run(
@@ -47,9 +54,11 @@ def command(
         )
     if json:
         console.document(report.document)
-        return
-    show(report)
-    console.say(f"next: spectra report {run} -o report/")
+    else:
+        show(report)
+        console.say(f"next: spectra report {run} -o report/")
+    if is_refused(report, fail_on):
+        raise typer.Exit(REFUSED)
 
 
 def _groups(path: Path) -> dict[str, str]:
@@ -82,7 +91,23 @@ def show(report: OverlapReport) -> None:
         ],
         left=2,
     )
-    console.say(report.verdict)
+    word = report.document["verdict"]["word"]
+    console.say(f"overall {word}: {report.verdict}")
+
+
+def is_refused(report: OverlapReport, fail_on: Sequence[str], /) -> bool:
+    """Tell which layers have a verdict that was to fail; return if any."""
+    refused = [x for x in report.layers if x["verdict"] in fail_on]
+    if refused:
+        found = counted([layer["verdict"] for layer in refused])
+        words = ", ".join(f"{n} {word}" for word, n in found.items())
+        console.problem(
+            "E_VERDICT",
+            f"{len(refused)} of {len(report.layers)} layers have a verdict of"
+            f" --fail-on ({words}), the first of them {refused[0]['name']};"
+            " the report is complete",
+        )
+    return bool(refused)
 
 
 _NUMBERS = ("EVR", "null", "e_lo", "r2.mean")

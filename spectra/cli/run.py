@@ -9,8 +9,9 @@ import typer
 from spectra.api.chain import run_study
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
-from spectra.cli.overlap import show
+from spectra.cli.overlap import REFUSED, is_refused, show
 from spectra.cli.report import FormatList, formats_of
+from spectra.statistics.nulls import chosen_nulls
 from spectra.study.studyfile import Study, read_study
 
 __all__ = ["command"]
@@ -44,9 +45,11 @@ def command(
     workers: options.Workers = 0,
     save_directions: options.SaveDirections = False,
     k: options.Levels = [],
+    null: options.Nulls = [],
     draws: options.Draws = 199,
     seed: options.Seed = 0,
     formats: FormatList = "html,json,csv,md",
+    fail_on: options.FailOn = [],
     json: options.Json = False,
     quarantine_ok: options.QuarantineOk = False,
 ) -> None:
@@ -60,6 +63,7 @@ def command(
         if _was_given(context, name)
     }
     study = _study(sources, given, formats)
+    chosen_nulls(study.overlap.null)
     done = run_study(study, watch=console.observer)
     if json:
         console.document(done.report.document)
@@ -67,11 +71,14 @@ def command(
         show(done.report)
         for path in done.files:
             console.say(str(path))
+    refused = is_refused(done.report, fail_on)
     finish(
         done.report.run.value.quarantine,
         len(done.report.run.models),
-        quarantine_ok,
+        quarantine_ok or refused,
     )
+    if refused:
+        raise typer.Exit(REFUSED)
 
 
 def _was_given(context: typer.Context, name: str) -> bool:

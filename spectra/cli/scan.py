@@ -11,10 +11,14 @@ from spectra.api.catalog import scan as scan_sources
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
 from spectra.core.settings import HubQuery
+from spectra.core.text import printable
 
 __all__ = ["command"]
 
-_NOT_ANALYSED = {
+_ROWS = 20
+"""Of a list; --json and the catalogue hold it whole."""
+
+_TENSORS = {
     "skipped": "tensors that are no layers",
     "refused": "tensors that are refused",
 }
@@ -64,28 +68,39 @@ def command(
 
 
 def _show(catalog: Catalog, out: Path | None) -> None:
+    found = sorted(catalog.value.architectures, key=lambda a: -len(a.members))
     console.table(
         ("architecture", "checkpoints", "layers", "first member"),
         [
             (a.id, str(len(a.members)), str(len(a.layers)), a.members[0])
-            for a in catalog.value.architectures
+            for a in found[:_ROWS]
         ],
     )
-    copies = [m for m in catalog.value.models if m.duplicate_of]
-    for model in copies:
-        console.say(f"{model.id} has the same tensors as {model.duplicate_of}")
-    counts = Counter(
-        (row["status"], row["reason"])
-        for row in catalog.coverage()
-        if row["tensor"] is not None
-    )
-    for status, what in _NOT_ANALYSED.items():
-        found = ", ".join(
-            f"{n} {reason}"
-            for (which, reason), n in sorted(counts.items())
-            if which == status
+    if len(found) > _ROWS:
+        console.say(f"and {len(found) - _ROWS} more architectures")
+    copies: dict[str, list[str]] = {}
+    for model in catalog.value.models:
+        if model.duplicate_of is not None:
+            copies.setdefault(model.duplicate_of, []).append(model.id)
+    for original, (copy, *rest) in list(copies.items())[:_ROWS]:
+        have = f"and {len(rest)} more have" if rest else "has"
+        console.say(
+            f"{printable(copy)} {have} the same tensors as"
+            f" {printable(original)}"
         )
-        if found:
-            console.say(f"{what}: {found}")
+    if len(copies) > _ROWS:
+        console.say(f"and so on, of {len(copies) - _ROWS} more originals")
+    for status, reasons in _not_analysed(catalog).items():
+        counts = ", ".join(f"{n} {r}" for r, n in sorted(reasons.items()))
+        console.say(f"{_TENSORS[status]}: {counts}")
     if out is not None:
         console.say(f"wrote {out}; next: spectra fit {out} -o run.h5")
+
+
+def _not_analysed(catalog: Catalog) -> dict[str, Counter[str]]:
+    """Return how many tensors are skipped and refused, by reason."""
+    counts = {status: Counter[str]() for status in _TENSORS}
+    for row in catalog.coverage():
+        if row["tensor"] is not None and row["status"] in counts:
+            counts[row["status"]][row["reason"]] += 1
+    return {status: reasons for status, reasons in counts.items() if reasons}

@@ -108,7 +108,9 @@ class OverlapSettings:
         (), "Levels of k to report, in addition to 1, 4 and 16."
     )
     null: tuple[str, ...] = _setting(
-        ("strength",), "Nulls to draw; see docs/report.md for their names."
+        (),
+        "Nulls to draw, in addition to strength: initialisation, unit-norm,"
+        " permuted-entries, permuted-rows, side-strength.",
     )
     draws: int = _setting(199, "Draws from each null, at least 199.")
     seed: int = _setting(0, "Seed of draws and resamples.")

@@ -31,7 +31,7 @@ Sampler = Callable[[int, np.random.Generator], Matrix]
 _TIE = 1e-12
 """Shares closer than this are rounding of one number."""
 
-_BATCH_BYTES = 2**25
+_BATCH_BYTES = 2**23
 
 
 @dataclass(frozen=True, slots=True)

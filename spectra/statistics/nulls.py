@@ -20,6 +20,7 @@ from spectra.statistics.null_draws import (
     Sampler,
 )
 from spectra.statistics.row_permutations import row_permutations
+from spectra.statistics.side_null import SIDE_NULL
 
 __all__ = [
     "NULLS",
@@ -41,6 +42,28 @@ def generator(seed: int, /, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *words.tolist()])
 
 
+def gaussian(
+    n: int, size: int, draws: int, rng: np.random.Generator, /
+) -> Matrix:
+    """Return (draws, n, n) inner products of n normal vectors in R^size.
+
+    Notes
+    -----
+    Bartlett's decomposition: L L^T with L lower triangular, standard normal
+    below its diagonal and chi of size, size - 1, ... degrees on it. However
+    many vectors there are, no eigenvalue is negative.
+    """
+    width = min(n, size)
+    below = np.tri(n, width, -1, dtype=bool)
+    L = np.zeros((draws, n, width))
+    for one in L:
+        one[below] = rng.standard_normal(np.count_nonzero(below))
+    diagonal = np.arange(width)
+    squares = rng.chisquare(size - diagonal, (draws, width))
+    L[:, diagonal, diagonal] = np.sqrt(squares)
+    return L @ L.transpose(0, 2, 1)
+
+
 def unrelated(
     n: int, size: int, draws: int, rng: np.random.Generator, /
 ) -> Matrix:
@@ -48,20 +71,14 @@ def unrelated(
 
     Notes
     -----
-    Bartlett's decomposition: the Gram matrix of n Gaussian vectors is L L^T
-    with L lower triangular, standard normal below its diagonal and chi of
-    size, size - 1, ... degrees on it; then scaled to a unit diagonal. Means,
-    variances 1 / size and mean triple products 1 / size^2 are those of
-    Haar-rotated maps Q x R, whatever their spectrum, and no draw has negative
-    eigenvalues, however many members there are.
+    Means, variances 1 / size and mean triple products 1 / size^2 are those of
+    Haar-rotated maps Q x R, whatever their spectrum.
     """
-    width = min(n, size)
-    L = np.tril(rng.standard_normal((draws, n, width)), -1)
-    diagonal = np.arange(width)
-    squares = rng.chisquare(size - diagonal, (draws, width))
-    L[:, diagonal, diagonal] = np.sqrt(squares)
-    L /= np.linalg.norm(L, axis=2, keepdims=True)
-    return L @ L.transpose(0, 2, 1)
+    cosines = gaussian(n, size, draws, rng)
+    lengths = np.sqrt(np.diagonal(cosines, axis1=1, axis2=2))
+    cosines /= lengths[:, :, None]
+    cosines /= lengths[:, None, :]
+    return cosines
 
 
 def _strength(members: Members) -> Sampler | str:
@@ -75,7 +92,7 @@ def _strength(members: Members) -> Sampler | str:
 
 def _initialisation(members: Members) -> Sampler | str:
     axis = members.axis
-    return lambda draws, rng: unrelated(axis.n, axis.size, draws, rng)
+    return lambda draws, rng: gaussian(axis.n, axis.size, draws, rng)
 
 
 _COMMON_START = (
@@ -137,7 +154,8 @@ NULLS = (
     ),
     Null(
         "initialisation",
-        "the number of members and the layer's size; norms are equal",
+        "the number of members and the layer's size; entries are independent"
+        " and normal",
         "Bartlett 1933",
         EVR,
         _initialisation,
@@ -170,19 +188,22 @@ NULLS = (
 
 
 def chosen_nulls(names: Sequence[str], /) -> tuple[Null, ...]:
-    """Return the nulls of these names and the first, in the table's order.
+    """Return the model axis's nulls of these names, and the first.
+
+    They stand in the table's order. The name of the sides' null is known too,
+    and adds none here.
 
     Raises
     ------
     UsageError
         When there is no null of a name.
     """
-    known = [null.name for null in NULLS]
+    known = [*(null.name for null in NULLS), SIDE_NULL]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
             "E_NULL",
-            f"there is no null {unknown[0]!r} of the model axis",
+            f"there is no null {unknown[0]!r}",
             advice=f"choose among {', '.join(known)}",
         )
     return NULLS[:1] + tuple(null for null in NULLS[1:] if null.name in names)

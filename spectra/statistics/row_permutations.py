@@ -25,6 +25,17 @@ Vector = NDArray[np.float64]
 _ROUNDING = 1e-12
 """A member whose rows differ by less of its energy has equal rows."""
 
+_FEWEST_ROWS = 16
+"""Permutations of fewer rows are too unlike rotations."""
+
+_LARGEST_MEAN = 4
+"""Mean rows may hold so many times what unrelated rows leave in their mean.
+
+How the other rows lie towards the mean rows is not known, only guessed; beyond
+this the guess would show in p. Of twelve layers of real adapters the largest
+was 2.1.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RowPermutations:
@@ -56,15 +67,25 @@ def row_permutations(members: Members, /) -> RowPermutations | str:
     spaces that have its power sums up to the fourth, and each pair is then
     scaled to its own variance. A draw may have small negative eigenvalues
     where pairs differ; they count as zero.
+
+    Where few rows hold most of a member, EVR of really permuted rows spread
+    wider than those of the draws: by half where the mean square of rows'
+    energies is 13 times their squared mean. In real adapters it is about 2.
     """
     layer = members.layer
     n_rows, width = layer.shape
-    if n_rows < 2:
-        return "there is one row, and nothing to permute"
+    if n_rows < _FEWEST_ROWS:
+        return f"{n_rows} rows are fewer than {_FEWEST_ROWS}"
     if layer.row_sums is None or layer.row_products is None:
         return "the run does not hold products of rows; fit again"
     energies = members.axis.energies
     mean = members.ordered(layer.row_sums) / n_rows
+    if np.trace(mean) * n_rows > _LARGEST_MEAN * energies.sum():
+        share = np.trace(mean) / energies.sum()
+        return (
+            f"the mean of a member's rows holds {share:.1%} of them; how the"
+            " rest lies towards it is not known"
+        )
     own = energies - np.diagonal(mean)
     own[own <= _ROUNDING * energies] = 0.0
     products = members.ordered(layer.row_products)

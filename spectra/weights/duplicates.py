@@ -60,15 +60,14 @@ def _split(
 
 
 def _outside(checkpoint: Checkpoint) -> Any:
-    layers = tuple((key, _form(source)) for key, source in checkpoint.layers)
-    return layers, frozenset(checkpoint.skipped)
+    return tuple((key, _form(source)) for key, source in checkpoint.layers)
 
 
 def _form(source: LayerSource) -> Any:
     how = (
         source.transposed if isinstance(source, DenseSource) else source.scale
     )
-    return how, tuple((ref.name, ref.dtype) for ref in source.tensors)
+    return how, tuple(ref.name for ref in source.tensors)
 
 
 def _sampled(checkpoint: Checkpoint) -> Any:

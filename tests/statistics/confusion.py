@@ -5,14 +5,13 @@ docs/verdict.md shows these tables; analyses/verdict/tables.py writes them.
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from scipy.stats import binomtest
 
-import spectra
 from spectra.core.settings import OverlapSettings
 from spectra.statistics import effect
 from spectra.statistics.evidence import Evidence, evidence
@@ -21,35 +20,36 @@ from spectra.statistics.model_axis import study
 from spectra.statistics.nulls import NULLS, adjusted_p, generator
 from spectra.statistics.population import groupings_of
 from spectra.statistics.relations import relate
-from spectra.statistics.verdict import VERDICTS, counted, judge, overall
+from spectra.statistics.verdict import VERDICTS, counted, judge
 from spectra.subspaces.result import PopulationFit
 from tests.statistics.planted import axis_fit, factors, planted, runs, strong
 
 __all__ = [
+    "AFTERWARDS",
     "CHANGES",
-    "DEMO",
+    "DEFAULT",
     "NOTHING",
-    "REAL",
     "SHARES",
     "SHARING",
     "SIZES",
     "TRUTHS",
     "Case",
-    "Real",
+    "Change",
     "confusion_row",
     "differences",
+    "effect_range",
     "evidence_of",
     "nothing_row",
     "planted_cases",
     "population",
     "power_cell",
-    "real_row",
+    "tally",
     "told",
     "verdicts_of",
 ]
 
 SHARING = ("shared", "weakly-shared")
-SEEDS = 20
+SEEDS, FEWER_SEEDS = 20, 10
 DEFAULT = OverlapSettings()
 
 
@@ -197,15 +197,42 @@ def effect_range(found: Sequence[Evidence]) -> str:
     return f"{min(lows):.3f} to {max(lows):.3f}" if lows else "none"
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A population under its settings, and what each layer shows."""
+
+    name: str
+    fit: PopulationFit
+    settings: OverlapSettings
+    found: Sequence[Evidence]
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Return the verdicts as things stand."""
+        return [judge(each, self.settings)[0] for each in self.found]
+
+
+@cache
+def planted_case(truth: Truth, seed: int) -> Case:
+    """Return one population of a truth."""
+    fit = population(truth, seed)
+    settings = told(truth, fit)
+    return Case(truth.name, fit, settings, evidence_of(fit, settings))
+
+
+def planted_cases(names: Container[str] | None = None) -> Iterator[Case]:
+    """Yield ten populations of each truth, or of those named."""
+    for truth in TRUTHS:
+        if names is None or truth.name in names:
+            for seed in range(FEWER_SEEDS):
+                yield planted_case(truth, seed)
+
+
 def confusion_row(truth: Truth) -> list[str]:
     """Return a truth, how often each verdict was given, and e_lo."""
-    verdicts, found = [], []
-    for seed in range(SEEDS):
-        fit = population(truth, seed)
-        settings = told(truth, fit)
-        (known,) = evidence_of(fit, settings)
-        found.append(known)
-        verdicts.append(judge(known, settings)[0])
+    cases = [planted_case(truth, seed) for seed in range(SEEDS)]
+    verdicts = [word for each in cases for word in each.verdicts]
+    found = [known for each in cases for known in each.found]
     counts = (verdicts.count(word) for word in VERDICTS)
     return [truth.name, *(str(n or "") for n in counts), effect_range(found)]
 
@@ -265,20 +292,26 @@ class Change:
             return f"k of {', '.join(map(str, self.value))}"
         return f"`{self.name}` {self.value:g}"
 
-    def verdicts_of(
-        self, fit: PopulationFit, settings: OverlapSettings
-    ) -> list[str]:
+    def verdicts_of(self, case: Case) -> list[str]:
         """Return the verdicts under it."""
+        changed = replace(case.settings, **{self.name: self.value})
         if self.name == "k":
-            asked = replace(settings, k=self.value)
             with mock.patch.object(effect, "LEVELS", self.value):
-                return verdicts_of(fit, asked)
-        changed = replace(settings, **{self.name: self.value})
+                return verdicts_of(case.fit, changed)
         if changed.alpha < DEFAULT.alpha:
             # So many draws that a p below alpha is possible.
-            changed = replace(changed, draws=round(2 / changed.alpha) - 1)
-        return verdicts_of(fit, changed)
+            draws = round(2 / changed.alpha) - 1
+            return verdicts_of(case.fit, replace(changed, draws=draws))
+        if self.name in AFTERWARDS:
+            return [judge(each, changed)[0] for each in case.found]
+        return verdicts_of(case.fit, changed)
 
+
+AFTERWARDS = {
+    "related_share", "fewest_groups", "shared", "alpha", "shared_mean",
+    "uneven",
+}  # fmt: skip
+"""Thresholds that evidence is held against and not made with."""
 
 CHANGES = tuple(
     Change(name, value)
@@ -298,84 +331,6 @@ CHANGES = tuple(
     for value in values
 )
 
-FEWER_SEEDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A population under its settings, and its verdicts as things stand."""
-
-    name: str
-    fit: PopulationFit
-    settings: OverlapSettings
-    verdicts: Sequence[str]
-
-
-def planted_cases(names: Container[str] | None = None) -> Iterator[Case]:
-    """Yield ten populations of each truth, or of those named."""
-    for truth in TRUTHS:
-        if names is None or truth.name in names:
-            for seed in range(FEWER_SEEDS):
-                fit = population(truth, seed)
-                settings = told(truth, fit)
-                verdicts = verdicts_of(fit, settings)
-                yield Case(truth.name, fit, settings, verdicts)
-
-
-@dataclass(frozen=True, slots=True)
-class Real:
-    """Real checkpoints: where they lie, and what is known of them."""
-
-    name: str
-    folder: Path
-    truth: str
-    base: str | None = None
-
-    def case(self, populations: Path) -> Case:
-        """Return it as it is fitted from its files."""
-        catalog = spectra.scan(populations / self.folder)
-        fit = spectra.fit(catalog, base=self.base).value
-        return Case(self.name, fit, DEFAULT, verdicts_of(fit))
-
-
-DEMO = Path(spectra.__file__).parent / "demo_population"
-REAL = (
-    Real("ani", Path("ani"), "8 pairs, each a net and its fine-tune"),
-    Real("chgnet", Path("chgnet"), "3, of which one comes from another"),
-    Real("sceptr", Path("sceptr"), "one fine-tune, the others independent"),
-    Real(
-        "jeffy",
-        Path("jeffy-massive"),
-        "heads of 51 languages for the same labels",
-        base="zero",
-    ),
-    Real("minilm", Path("minilm-lora"), "8 adapters of 8 tasks, 8 starts"),
-    Real(
-        "minilm, same seed",
-        Path("minilm-lora-same-seed"),
-        "6 adapters of 6 tasks, one start",
-    ),
-    Real(
-        "demo, independent",
-        DEMO / "independent",
-        "32 adapters of 32 tasks, 32 starts",
-    ),
-    Real(
-        "demo, same seed",
-        DEMO / "same-seed",
-        "16 adapters of 16 tasks, one start",
-    ),
-    Real("demo", DEMO, "both of these"),
-)
-
-
-def real_row(real: Real, case: Case) -> list[str]:
-    """Return a real population, what is known of it, and its verdicts."""
-    return [
-        real.name, real.truth, tally(case.verdicts), overall(case.verdicts),
-        effect_range(evidence_of(case.fit)),
-    ]  # fmt: skip
-
 
 def differences(change: Change, cases: Iterable[Case]) -> str:
     """Return what a change does to verdicts, population by population."""
@@ -383,9 +338,7 @@ def differences(change: Change, cases: Iterable[Case]) -> str:
     after: dict[str, list[str]] = {}
     for case in cases:
         before.setdefault(case.name, []).extend(case.verdicts)
-        after.setdefault(case.name, []).extend(
-            change.verdicts_of(case.fit, case.settings)
-        )
+        after.setdefault(case.name, []).extend(change.verdicts_of(case))
     moved = [
         f"**{name}**: {tally(before[name])} → {tally(after[name])}"
         for name in before

@@ -304,6 +304,29 @@ def test_adapters_that_were_never_trained():
     assert starts["m2"]["n_untouched"] == 1
 
 
+def test_little_adapters_are_looked_at():
+    rng = np.random.default_rng(5)
+    shape = (10, 12)
+    members = [[adapter(rng, shape), adapter(rng, shape)] for _ in range(3)]
+    A, B, scale = members[0][0]
+    members[0][0] = (A, 0 * B, scale)
+    document = audited(fit_of(*members))
+    assert flagged(document) == set()
+    (row,) = document["fresh"]["members"]
+    assert (row["n_found"], row["n_layers"]) == (1, 2)
+
+
+def test_of_layers_that_moved_the_median_is_told():
+    rng = np.random.default_rng(5)
+    members = [
+        [adapter(rng, (12, 256), 128, moved) for moved in (0.2, 0.6, 0.2)]
+        for _ in range(2)
+    ]
+    for row in audited(fit_of(*members))["starts"]["members"]:
+        assert row["n_found"] == 3
+        assert_allclose(row["moved"], 0.2, atol=0.06)
+
+
 def test_a_difference_says_that_its_edge_is_unknown():
     rng = np.random.default_rng(6)
     base = {"layer.0": trained(rng)}
@@ -383,6 +406,22 @@ def test_whole_weights_are_near_below_the_distance(apart, n):
     step *= apart * np.linalg.norm(W) / np.linalg.norm(step)
     fit = fit_of([W.astype(float)], [W + step], [gaussian(rng, std=1.0)])
     assert audited(fit)["near_duplicates"]["n"] == n
+
+
+def test_whole_weights_of_another_size_are_not_near():
+    rng = np.random.default_rng(10)
+    W = gaussian(rng, std=1.0)
+    fit = fit_of([W], [3 * W], [gaussian(rng, std=1.0)])
+    assert relate(fit.layers, 3, ()).weights[0, 1] > near.COSINE
+    assert audited(fit)["near_duplicates"]["n"] == 0
+
+
+def test_updates_decide_where_there_are_weights_too():
+    rng = np.random.default_rng(9)
+    head = gaussian(rng)
+    members = [[adapter(rng), head + gaussian(rng, std=1e-6)] for _ in "ab"]
+    document = audited(fit_of(*members))["near_duplicates"]
+    assert document == {"n": 0, "pairs": []}
 
 
 def test_distances_are_of_all_layers_that_two_have():
@@ -465,12 +504,15 @@ def test_tied_weights_are_named_once_for_all_members():
     rng = np.random.default_rng(17)
     shape = (20, 30)
     members = []
-    for _ in range(4):
+    for i in range(4):
         tied = trained(rng, shape)
-        zeros = np.zeros(shape, np.float32)
-        # Zeros are equal, and no ties; so is another shape of the same bytes.
-        members.append([tied, trained(rng, shape), tied, zeros, zeros + 2,
-                        zeros + 2, tied.reshape(30, 20)])  # fmt: skip
+        # Zeros and constants are equal, and no ties; so is another shape of
+        # the same bytes.
+        zeros = [np.zeros(shape, np.float32) + (i > 1) * trained(rng, shape)
+                 for _ in range(2)]  # fmt: skip
+        constant = np.full(shape, i + 2, np.float32)
+        members.append([tied, trained(rng, shape), tied, *zeros, constant,
+                        constant, tied.reshape(30, 20)])  # fmt: skip
     members[3][2] = trained(rng, shape)
     members.append(members[1])
     assert audited(fit_of(*members))["tied"] == [
@@ -491,6 +533,8 @@ def test_ties_are_seen_in_files(tmp_path):
             "model.embed_tokens.weight": table,
             "model.layers.0.mlp.up_proj.weight": trained(rng, (48, 24)),
             "lm_head.weight": table + (i == 2),
+            # The same bytes, and another map.
+            "other.weight": table.reshape(24, 40),
         }
         write_dense(tmp_path / f"m{i}", tensors)
     run = spectra.fit(spectra.scan(tmp_path))
@@ -532,10 +576,14 @@ def test_the_order_of_members_makes_no_difference():
         "a": {"x": W, "y": W},
         "d": {"x": W + gaussian(rng, shape, 1e-6), "y": 20 * W},
         "c": {"x": gaussian(rng, shape), "y": 0 * W},
-        "e": {"x": gaussian(rng, shape), "y": trained(rng, shape)},
+        "e": dict.fromkeys("xy", trained(rng, shape)),
+        "f": {"x": W + gaussian(rng, shape, 1e-4), "y": W},
     }
     turned = {name: models[name] for name in reversed(models)}
     first, second = (audited(naive_fit(m)) for m in (models, turned))
+    assert [tie["members"] for tie in first["tied"]] == [["a", "e"]]
+    (pair,) = first["near_duplicates"]["pairs"]
+    assert (pair["a"], pair["b"]) == ("a", "f")
     assert rounded(first) == rounded(second)
 
 

@@ -18,10 +18,10 @@ from spectra.statistics.report import measure
 from spectra.statistics.verdict import RULES, VERDICTS
 from tests.reference.naive import naive_fit
 from tests.statistics.confusion import (
+    AFTERWARDS,
     CHANGES,
-    DEMO,
+    DEFAULT,
     NOTHING,
-    REAL,
     SHARES,
     SHARING,
     SIZES,
@@ -33,11 +33,11 @@ from tests.statistics.confusion import (
     planted_cases,
     population,
     power_cell,
-    real_row,
     told,
     verdicts_of,
 )
 from tests.statistics.planted import axis_fit, factors, fit_of, strong
+from tests.statistics.real import DEMO, REAL, real_row
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "verdict.md").read_text("utf-8")
@@ -177,11 +177,31 @@ def test_changes_of_real_verdicts(change, case_of):
     assert differences(change, cases) == cell
 
 
+@pytest.mark.parametrize("name", sorted(AFTERWARDS))
+def test_evidence_is_made_without_the_thresholds_it_is_held_against(name):
+    changed = dataclasses.replace(DEFAULT, **{name: 0.5})
+    for each in ("20 of 40 of one start, 8 x 64", "4 directions hold 10 %"):
+        case = next(planted_cases({each}))
+        assert evidence_of(case.fit, changed) == case.found
+
+
 # The short way to a verdict is that of a report.
 
 
 @pytest.mark.parametrize(
-    "truth", [pytest.param(truth, id=truth.name) for truth in TRUTHS]
+    "truth",
+    some(
+        TRUTHS,
+        {
+            "4 directions hold 10 %",
+            "the same 80 %, groups given",
+            "log-normal norms",
+            "one common update",
+            "20 of 40 of one start, 8 x 64",
+            "10 runs in 4 copies, cosine 0.6",
+            "4 members",
+        },
+    ),
 )
 def test_verdicts_are_those_of_a_report(truth):
     fit = population(truth, 0)

@@ -203,14 +203,15 @@ def test_a_kaiming_start_is_untouched():
     untouched, moved = start_of(A)
     assert untouched
     assert moved < 0.2
-    # Of another bound it is uniform, and no start that is known.
-    assert not start_of(A, scale=1.05)[0]
+    # Of another bound it is uniform, and no start that is known: the standard
+    # error of std is .25 %.
+    assert not start_of(A, scale=1.02)[0]
 
 
 def test_a_gaussian_start_is_untouched():
     A = np.random.default_rng(9).normal(0, 1 / RANK, (RANK, WIDTH))
     assert start_of(A)[0]
-    assert not start_of(A, scale=1.05)[0]
+    assert not start_of(A, scale=1.03)[0]
 
 
 @pytest.mark.parametrize("moved", [0.2, 0.4, 0.6])

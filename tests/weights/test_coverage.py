@@ -74,8 +74,10 @@ def mixed(tmp_path):
             "steps": ("I64", (2, 2)),
             "embeddings.position_ids": ("I64", (1, 9)),
             "wide.weight": ("F32", (30, 40)),
+            "long.weight": ("F32", (3, 500)),
         },
     )
+    (tmp_path / "m" / "README.md").symlink_to("nowhere")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.safetensors").write_bytes(b"no")
     first = member(tmp_path / "cut", {"a": ("F32", (3, 4))})
@@ -83,7 +85,8 @@ def mixed(tmp_path):
         first / "model-00001-of-00002.safetensors"
     )
     (first / "config.json").write_text("[]")
-    return scan([tmp_path], limits=Limits(min_side=20))
+    limits = Limits(min_side=20, tensor_bytes=5000)
+    return scan([tmp_path], limits=limits)
 
 
 def test_what_is_analysed_skipped_and_refused(mixed):
@@ -97,6 +100,7 @@ def test_what_is_analysed_skipped_and_refused(mixed):
         ("m", "steps"): ("skipped", "SKIP_INTEGER"),
         ("m", "embeddings.position_ids"): ("skipped", "SKIP_BOOKKEEPING"),
         ("m", "wide.weight"): ("refused", "LIMIT_DIM"),
+        ("m", "long.weight"): ("refused", "LIMIT_TENSOR_BYTES"),
         ("broken", None): ("refused", "ST_PREFIX"),
         ("cut", "a"): ("analysed", None),
         ("cut", None): ("refused", "SHARD_MISSING"),
@@ -104,7 +108,8 @@ def test_what_is_analysed_skipped_and_refused(mixed):
     assert len(coverage(mixed)) == len(found)
     codes = {(q.id, q.code) for q in mixed.quarantine}
     assert ("cut", "CONFIG_UNREADABLE") in codes
-    assert ("m", "LIMIT_DIM") in codes
+    told = {"LIMIT_DIM", "LIMIT_TENSOR_BYTES", "CARD_UNREADABLE"}
+    assert {("m", code) for code in told} < codes
 
 
 def test_counts_are_those_of_the_rows(mixed):
@@ -117,7 +122,7 @@ def test_counts_are_those_of_the_rows(mixed):
             "SKIP_INTEGER": 1,
             "SKIP_NOT_MATRIX": 1,
         },
-        "refused": {"LIMIT_DIM": 1},
+        "refused": {"LIMIT_DIM": 1, "LIMIT_TENSOR_BYTES": 1},
     }
     assert coverage_counts(models["cut"]) == {
         "analysed": 1,
@@ -135,6 +140,19 @@ def test_a_fused_tensor_that_is_refused_counts_once(tmp_path):
     assert Counter(row["status"] for row in coverage(catalog)) == {
         "analysed": 1,
         "refused": 1,
+    }
+
+
+def test_a_fused_tensor_of_which_a_part_is_refused_is_refused(tmp_path):
+    """Of one head of keys beside four of queries, 32 rows are over 20."""
+    tensors = {"layers.0.self_attn.qkv_proj.weight": ("F32", (48, 40))}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 1}
+    member(tmp_path / "m", tensors, model_type="phi3", **heads)
+    catalog = scan([tmp_path], limits=Limits(min_side=20))
+    (model,) = catalog.models
+    assert len(model.layers) == 2
+    assert rows_of(catalog) == {
+        ("m", "layers.0.self_attn.qkv_proj.weight"): ("refused", "LIMIT_DIM")
     }
 
 
