@@ -126,7 +126,7 @@ def main() -> None:
         run = Path(folder) / "run.h5"
         write(run, asked.members, asked.layers, asked.groups)
         started = time.perf_counter()
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - words of our own
             [sys.executable, "-m", "spectra", "overlap", str(run),
              "--draws", str(asked.draws)],
             check=True, stdout=subprocess.DEVNULL,

@@ -132,9 +132,7 @@ class _Seen:
     rank: int
 
 
-def _seen(
-    K: Matrix, h: Vector, out: NDArray[np.bool_], floor: float
-) -> _Seen:
+def _seen(K: Matrix, h: Vector, out: NDArray[np.bool_], floor: float) -> _Seen:
     training, cross = K[np.ix_(~out, ~out)], K[np.ix_(out, ~out)]
     means, mean = training.mean(axis=0), training.mean()
     to_mean = cross.mean(axis=1)

@@ -42,7 +42,7 @@ def generator(seed: int, /, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *words.tolist()])
 
 
-def gaussian(
+def _gaussian(
     n: int, size: int, draws: int, rng: np.random.Generator, /
 ) -> Matrix:
     """Return (draws, n, n) inner products of n normal vectors in R^size.
@@ -74,7 +74,7 @@ def unrelated(
     Means, variances 1 / size and mean triple products 1 / size^2 are those of
     Haar-rotated maps Q x R, whatever their spectrum.
     """
-    cosines = gaussian(n, size, draws, rng)
+    cosines = _gaussian(n, size, draws, rng)
     lengths = np.sqrt(np.diagonal(cosines, axis1=1, axis2=2))
     cosines /= lengths[:, :, None]
     cosines /= lengths[:, None, :]
@@ -92,7 +92,7 @@ def _strength(members: Members) -> Sampler | str:
 
 def _initialisation(members: Members) -> Sampler | str:
     axis = members.axis
-    return lambda draws, rng: gaussian(axis.n, axis.size, draws, rng)
+    return lambda draws, rng: _gaussian(axis.n, axis.size, draws, rng)
 
 
 _COMMON_START = (

@@ -92,7 +92,8 @@ def study_side(
         n_starts,
         drawn,
         side_stability(
-            side.fit.folds, levels,
+            side.fit.folds,
+            levels,
             stream(layer, settings, side.name, "stability"),
         ),
         f"null not run; ask for it with --null {SIDE_NULL}",

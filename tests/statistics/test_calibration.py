@@ -126,8 +126,8 @@ def rows_of_two_starts(rng, n, shape):
 
 
 MECHANISMS = [
-    ("strength", directions, 10, (8, 8)),
-    ("strength", rotated, 10, (16, 12)),
+    ("strength", directions, 40, (16, 16)),
+    ("strength", rotated, 40, (16, 12)),
     ("initialisation", initialised, 10, (8, 8)),
     ("unit-norm", directions, 10, (8, 8)),
     ("unit-norm", rotated, 10, (16, 12)),
@@ -156,3 +156,49 @@ def test_p_is_uniform_over_populations_that_are_as_the_null_says(
     spread = found - rng.random(found.shape) / (1 + DRAWS)
     for column in spread.T:
         assert kstest(column, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("n", [6, 10])
+@pytest.mark.parametrize("mechanism", [directions, rotated])
+def test_of_few_members_the_strength_null_finds_too_little(mechanism, n):
+    """Norms that are known from few members take part in what is tested."""
+    draw = mechanism(np.random.default_rng(5), n, (16, 12))
+    found = np.array([p_of("strength", draw(), t, (1,)) for t in range(400)])
+    # 400 uniform p would have 20 at or below 0.05, and seldom over 29.
+    assert np.sum(found <= 0.05) <= 29
+
+
+def test_each_null_keeps_what_it_says_and_nothing_else():
+    rng = np.random.default_rng(2)
+    uneven = lengths(rng, 12, 0.8) * strong(rng, 12, (16, 12))
+    assert p_of("initialisation", uneven, levels=(4,))[0] < 0.02
+    assert p_of("strength", uneven, levels=(4,))[0] > 0.05
+    assert p_of("unit-norm", uneven, levels=(4,))[0] > 0.05
+    # Rows of one start agree where the members read, and nowhere else.
+    start = rows_of_one_start(rng, 12, (32, 12))()
+    assert p_of("strength", start, levels=(4,))[0] < 0.02
+    assert p_of("permuted-entries", start, levels=(4,))[0] < 0.02
+    assert p_of("permuted-rows", start, levels=(4,))[0] > 0.05
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_null_finds_what_is_planted(name):
+    maps = planted(np.random.default_rng(0), 0.5, n=20, shape=(16, 16))
+    assert p_of(name, maps)[1] == 1 / (1 + DRAWS)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_order_of_members_changes_nothing(name):
+    maps = planted(np.random.default_rng(0), 0.1, n=9, shape=(16, 6))
+    members = members_of(maps)
+    order = np.random.default_rng(1).permutation(9)
+    layer, turned = members.layer, members_of(maps[order]).layer
+    ids = [f"m{i:03d}" for i in order]
+    moved = Members(deviations(turned, ids), turned, are_updates=True)
+    found = [
+        draw_null(NAMED[name], who, (1, 4), draws=99, rng=generator(0))
+        for who in (members, moved)
+    ]
+    assert layer.members == turned.members
+    np.testing.assert_allclose(found[0].drawn, found[1].drawn, rtol=1e-9)
+    np.testing.assert_allclose(found[0].p, found[1].p)

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.stats import kstest, ortho_group
+from scipy.stats import ortho_group
 
+from spectra.core.errors import UsageError
+from spectra.statistics.null_draws import Members, NullDraws, draw_null
 from spectra.statistics.nulls import (
     NULLS,
-    NullDraws,
     adjusted_p,
-    draw_null,
+    chosen_nulls,
+    false_discovery_rates,
     generator,
     unrelated,
 )
@@ -19,8 +21,13 @@ STRENGTH = NULLS[0]
 IDS = [f"m{i:03d}" for i in range(40)]
 
 
+def members_of(fit):
+    layer = fit.layers[0]
+    return Members(deviations(layer, IDS), layer, are_updates=True)
+
+
 def axis_of(maps):
-    return deviations(fit_of(maps).layers[0], IDS)
+    return members_of(fit_of(maps))
 
 
 def evr(gram, k):
@@ -55,8 +62,8 @@ def test_draws_have_the_moments_of_haar_rotated_updates():
     maps = (left * np.tile(spectra, (draws, 1))[:, None, :]) @ right
     X = maps.reshape(draws, 5, 12)
     haar = X @ X.transpose(0, 2, 1)
-    drawn = STRENGTH.grams(lengths, 12, draws, rng)
     scale = np.outer(lengths, lengths)
+    drawn = scale * unrelated(5, 12, draws, rng)
     found, expected = moments(drawn / scale), moments(haar / scale)
     assert_allclose(found[0], expected[0], atol=0.006)
     assert_allclose(found[1:], expected[1:], rtol=0.1)
@@ -89,25 +96,6 @@ def test_cosines_are_those_of_explicit_random_directions(n, size):
     assert_allclose(tops[0].mean(), tops[1].mean(), rtol=0.01)
 
 
-@pytest.mark.parametrize("shape", [(10, 10), (3, 4)])
-def test_p_is_uniform_where_nothing_is_shared(shape):
-    """More members than entries included, where entries alone would fail."""
-    rng = np.random.default_rng(7)
-    lengths = np.exp(0.3 * rng.standard_normal(16))[:, None, None]
-    found = [
-        draw_null(
-            STRENGTH,
-            axis_of(lengths * strong(rng, 16, shape)),
-            (1, 4),
-            draws=199,
-            rng=generator(trial, "calibration"),
-        ).p
-        for trial in range(120)
-    ]
-    for column in np.array(found).T:
-        assert kstest(column, "uniform").pvalue > 0.01
-
-
 def test_shared_directions_are_found():
     rng = np.random.default_rng(0)
     axis = axis_of(planted(rng, 0.2, n=20, shape=(16, 16)))
@@ -117,8 +105,10 @@ def test_shared_directions_are_found():
 
 
 def test_every_null_draws_as_many_as_asked_in_batches(monkeypatch):
-    axis = axis_of(strong(np.random.default_rng(0), 6, (4, 4)))
-    monkeypatch.setattr("spectra.statistics.nulls._BATCH_BYTES", 8 * 36 * 50)
+    axis = axis_of(strong(np.random.default_rng(0), 6, (16, 4)))
+    monkeypatch.setattr(
+        "spectra.statistics.null_draws._BATCH_BYTES", 8 * 36 * 50
+    )
     for null in NULLS:
         found = draw_null(null, axis, (1, 4, 16), draws=199, rng=generator(0))
         assert found.drawn.shape == (199, 2)
@@ -129,16 +119,17 @@ def test_every_null_draws_as_many_as_asked_in_batches(monkeypatch):
 def test_no_null_for_two_members_nor_for_members_that_do_not_differ():
     rng = np.random.default_rng(0)
     pair = axis_of(strong(rng, 2, (4, 4)))
-    assert draw_null(STRENGTH, pair, (1,), draws=9, rng=rng) is None
+    why = draw_null(STRENGTH, pair, (1,), draws=9, rng=rng)
+    assert "three members" in why
     # One entry of a member is off by one unit in the last place.
     models = {}
     for i in range(3):
         models[IDS[i]] = {"l": np.ones((8, 8))}
         models[IDS[i]]["l"][i, i] += 2.3e-16
     fit = naive_fit(models)
-    equal = deviations(fit.layers[0], IDS)
-    assert equal.energy > 0
-    assert draw_null(STRENGTH, equal, (1,), draws=9, rng=rng) is None
+    equal = members_of(fit)
+    assert equal.axis.energy > 0
+    assert draw_null(STRENGTH, equal, (1,), draws=9, rng=rng) == why
 
 
 def test_p_counts_draws_at_least_as_high():
@@ -164,7 +155,7 @@ def test_adjusted_p_is_westfall_and_young_by_the_book():
         for shift, scale in ((0.2, 0.1), (0.0, 1.0), (0.3, 0.5))
     ]
     short = NullDraws((1,), np.array([0.9]), rng.random((99, 1)))
-    found = adjusted_p([layers[0], None, layers[1], short, layers[2]], 4)
+    found = adjusted_p([layers[0], "none", layers[1], short, layers[2]], 4)
     assert np.isnan(found[1])
     assert np.isnan(found[3])
     z, drawn_z = [], []
@@ -177,6 +168,42 @@ def test_adjusted_p_is_westfall_and_young_by_the_book():
             max(scores[b] for scores in drawn_z) >= score for b in range(99)
         )
         assert_allclose(found[place], (1 + higher) / 100)
+
+
+def test_the_rate_of_false_findings_is_benjamini_and_hochbergs():
+    rng = np.random.default_rng(4)
+    drawn = rng.random((99, 1))
+    values = (0.995, 0.98, 0.5, 0.97)
+    layers = [NullDraws((1,), np.array([v]), drawn) for v in values]
+    found = false_discovery_rates([*layers, "none"], 1)
+    p = np.array([layer.p[0] for layer in layers])
+    order = np.argsort(p)
+    rates = p[order] * 4 / np.arange(1, 5)
+    expected = np.minimum.accumulate(rates[::-1])[::-1]
+    assert_allclose(np.array(found)[order], expected)
+    assert np.isnan(found[4])
+
+
+def test_the_first_null_is_always_drawn_and_unknown_ones_are_refused():
+    names = [null.name for null in chosen_nulls(("permuted-rows",))]
+    assert names == ["strength", "permuted-rows"]
+    assert chosen_nulls(("side-strength",)) == NULLS[:1]
+    with pytest.raises(UsageError, match="no null 'haar'") as refused:
+        chosen_nulls(("strength", "haar"))
+    assert refused.value.code == "E_NULL"
+    assert "side-strength" in refused.value.advice
+
+
+def test_what_a_null_lacks_is_said():
+    maps = strong(np.random.default_rng(0), 6, (4, 4))
+    layer = fit_of(maps).layers[0]
+    whole = Members(deviations(layer, IDS), layer, are_updates=False)
+    few = Members(deviations(layer, IDS), layer, are_updates=True)
+    for null in NULLS[3:]:
+        why = draw_null(null, whole, (1,), draws=9, rng=generator(0))
+        assert "common start" in why
+    why = draw_null(NULLS[4], few, (1,), draws=9, rng=generator(0))
+    assert why == "4 rows are fewer than 16"
 
 
 def test_more_layers_never_make_p_smaller():
