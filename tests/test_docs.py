@@ -236,3 +236,25 @@ def test_the_constraints_name_versions_only() -> None:
     versions = re.compile(r"[a-z0-9][a-z0-9._-]*==[0-9][0-9a-z.]*( ; .+)?")
     assert [line for line in lines if not versions.fullmatch(line)] == []
     assert "torch==2.13.0" in lines
+
+
+def test_what_the_code_cites_is_among_the_references():
+    """Each "Surname 1901" and each "Surname (1901)" of the code."""
+    listed = [
+        " ".join(entry.split())
+        for entry in text_of("references.md").split("\n- ")
+    ]
+    name = r"[A-Z][a-zö]+"
+    others = rf"(?:, {name})* and {name}| et al\."
+    cited = re.compile(rf"({name})(?:{others})?,? \(?((?:19|20)\d\d)\b")
+    found = {
+        match.groups()
+        for path in (ROOT / "spectra").rglob("*.py")
+        for match in cited.finditer(" ".join(path.read_text("utf-8").split()))
+    }
+    assert {("Bartlett", "1933"), ("Edmonds", "1967")} <= found
+    assert not [
+        (surname, year)
+        for surname, year in found
+        if not any(e.startswith(f"{surname}, ") and year in e for e in listed)
+    ]

@@ -190,7 +190,12 @@ def test_every_command_and_option_named_is_there() -> None:
     assert set(verbs) <= commands.keys()
     options = [text.split()[0] for text in code if text.startswith("--")]
     assert options
-    known = {name for each in commands["fit"].params for name in each.opts}
+    known = {
+        name
+        for verb in ("fit", "run")
+        for each in commands[verb].params
+        for name in each.opts
+    }
     assert set(options) <= known
 
 

@@ -1,4 +1,4 @@
-r"""Who descends from whom, as far as the weights say (Horwitz et al., 2024).
+r"""Who descends from whom, as far as the weights say (Horwitz et al., 2025).
 
 Among relatives the tree is the minimum arborescence of
 

@@ -16,8 +16,8 @@ import pytest
 from tests.checkpoints import adapters, dense, write_dense
 
 COMMANDS = (
-    "scan", "plan", "fit", "overlap", "basis", "compare", "report", "run",
-    "demo", "doctor", "cache",
+    "scan", "plan", "fit", "overlap", "basis", "compare", "match", "lineage",
+    "report", "run", "demo", "doctor", "cache",
 )  # fmt: skip
 
 
