@@ -312,8 +312,8 @@ def test_no_confound_is_called_shared_but_the_copies_that_moved_apart():
 def test_what_the_page_says_of_chance():
     rows = table("nothing")
     wrong = {name: int(row[0]) for name, row in rows.items()}
-    assert wrong == {"updates": 0, "adapters": 0, "log-normal norms": 4}
-    assert "1 in 100 of 20 members in 16 x 16" in PROSE
+    assert wrong == {"updates": 0, "adapters": 0, "log-normal norms": 3}
+    assert "3 in 400 of 20 members in 16 x 16" in PROSE
     # 1 - 0.95^(1/400) bounds a rate of which 400 show nothing.
     assert rows["updates"][1] == f"{100 * (1 - 0.05 ** (1 / 400)):.2f} %"
 
