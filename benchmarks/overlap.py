@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spectra.statistics.nulls import unrelated
+from spectra.statistics.nulls.table import unrelated
 from spectra.store.runfile import writing
 from spectra.subspaces.result import (
     Folds,

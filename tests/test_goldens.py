@@ -8,14 +8,14 @@ from safetensors.numpy import load_file
 import spectra
 from spectra.core.settings import OverlapSettings
 from spectra.statistics.chance import random_overlap
+from spectra.statistics.document.report import measure
 from spectra.statistics.measures import (
     expected_norms,
     expected_unit_norm,
     unit_norm_evr,
 )
-from spectra.statistics.nulls import unrelated
-from spectra.statistics.pairs import projector_edge
-from spectra.statistics.report import measure
+from spectra.statistics.nulls.table import unrelated
+from spectra.statistics.sides.pairs import projector_edge
 from spectra.statistics.vectors import deviations
 from spectra.study.basis import write_basis
 from tests.checkpoints import adapters, dense, write_adapter

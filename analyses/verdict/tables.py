@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from spectra.statistics.verdict import VERDICTS
+from spectra.statistics.verdict.rule import VERDICTS
 from tests.statistics import confusion as measured
 from tests.statistics.real import REAL, real_row
 

@@ -20,11 +20,11 @@ from spectra.align.permutation import (
     match_weights,
     permuted,
 )
-from spectra.statistics.effect import LEVELS, eligible
-from spectra.statistics.held_out import hold_out
 from spectra.statistics.measures import explained
-from spectra.statistics.nulls import generator
+from spectra.statistics.model_axis.effect import LEVELS, eligible
+from spectra.statistics.model_axis.held_out import hold_out
 from spectra.statistics.plain import number, with_reason
+from spectra.statistics.streams import generator
 from spectra.statistics.vectors import centred
 
 __all__ = [

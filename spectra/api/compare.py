@@ -10,7 +10,7 @@ from spectra.api.run import Run
 from spectra.core.events import Observer
 from spectra.core.settings import OverlapSettings
 from spectra.core.text import printable
-from spectra.statistics.comparison import compare as measure
+from spectra.statistics.populations.comparison import compare as measure
 from spectra.study.compare import joint_fit
 
 __all__ = ["Comparison", "compare"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from spectra.api.run import Run
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.trees import lineage_document
+from spectra.statistics.kinship.trees import lineage_document
 
 __all__ = ["Lineage", "lineage"]
 

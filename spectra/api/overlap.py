@@ -12,7 +12,7 @@ from spectra.core.events import Observer
 from spectra.core.settings import OverlapSettings
 from spectra.report import write
 from spectra.report.page import html, summary_html
-from spectra.statistics.report import measure
+from spectra.statistics.document.report import measure
 from spectra.store.runfile import add_report, read_report
 
 __all__ = ["OverlapReport", "overlap"]

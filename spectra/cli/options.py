@@ -14,7 +14,7 @@ from spectra.core.settings import (
     OverlapSettings,
     help_of,
 )
-from spectra.statistics.verdict import VERDICTS
+from spectra.statistics.verdict.rule import VERDICTS
 
 __all__ = [
     "Author",

@@ -14,7 +14,7 @@ from spectra.api.run import load
 from spectra.cli import console, options
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.verdict import counted
+from spectra.statistics.verdict.rule import counted
 
 __all__ = ["REFUSED", "command", "is_refused", "show"]
 

@@ -11,7 +11,7 @@ from spectra.cli import console, options
 from spectra.cli.outcome import finish
 from spectra.cli.overlap import REFUSED, is_refused, show
 from spectra.cli.report import FormatList, formats_of
-from spectra.statistics.nulls import chosen_nulls
+from spectra.statistics.nulls.table import chosen_nulls
 from spectra.study.studyfile import Study, read_study
 
 __all__ = ["command"]

@@ -1,10 +1,10 @@
-"""Numbers as JSON holds them: no NaN, levels as strings, reasons beside."""
+"""Numbers as JSON and as words hold them: no NaN, reasons beside."""
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["by_level", "number", "numbers", "with_reason"]
+__all__ = ["by_level", "number", "numbers", "percent", "with_reason"]
 
 
 def number(value: float | None, /) -> float | None:
@@ -35,3 +35,17 @@ def with_reason(key: str, value: Any, reason: str, /) -> dict[str, Any]:
         isinstance(value, dict) and None in value.values()
     )
     return {**entry, f"{key}_reason": reason} if lacks else entry
+
+
+def percent(share: float, /) -> str:
+    """Return a share in per cent, with as many digits as mean something.
+
+    Examples
+    --------
+    >>> [percent(share) for share in (0.4321, 0.0661, 0.0004, -0.002)]
+    ['43 %', '6.6 %', '0.04 %', '-0.2 %']
+    """
+    value = 100 * share
+    if abs(value) >= 10:
+        return f"{value:.0f} %"
+    return f"{value:.1g} %" if abs(value) < 1 else f"{value:.1f} %"

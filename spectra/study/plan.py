@@ -12,7 +12,7 @@ from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.hub.files import AHEAD, is_remote
 from spectra.linalg.stacked import WIDE
-from spectra.statistics.side_null import AFFORDABLE, SIDE_DRAWS, seconds
+from spectra.statistics.sides.null import AFFORDABLE, SIDE_DRAWS, seconds
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.report import measure
+from spectra.statistics.document.report import measure
 from spectra.subspaces.result import PopulationFit
 from tests.report.browser import Browser
 from tests.report.sample import fit_of, report_of

@@ -13,14 +13,15 @@ import numpy as np
 from scipy.stats import binomtest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics import effect
-from spectra.statistics.evidence import Evidence, evidence
-from spectra.statistics.groups import start_thresholds
-from spectra.statistics.model_axis import study
-from spectra.statistics.nulls import NULLS, adjusted_p, generator
-from spectra.statistics.population import groupings_of
-from spectra.statistics.relations import relate
-from spectra.statistics.verdict import VERDICTS, counted, judge
+from spectra.statistics.kinship.groups import start_thresholds
+from spectra.statistics.kinship.population import groupings_of
+from spectra.statistics.kinship.relations import relate
+from spectra.statistics.model_axis import effect
+from spectra.statistics.model_axis.findings import study
+from spectra.statistics.nulls.table import NULLS, adjusted_p
+from spectra.statistics.streams import generator
+from spectra.statistics.verdict.evidence import Evidence, evidence
+from spectra.statistics.verdict.rule import VERDICTS, counted, judge
 from spectra.subspaces.result import PopulationFit
 from tests.statistics.planted import axis_fit, factors, planted, runs, strong
 

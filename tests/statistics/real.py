@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import spectra
-from spectra.statistics.verdict import overall
+from spectra.statistics.verdict.rule import overall
 from tests.statistics.confusion import (
     DEFAULT,
     Case,

@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import spectra
-from spectra.statistics import near
-from spectra.statistics.audit import audit_document
-from spectra.statistics.relations import relate
+from spectra.statistics.audit.audit import audit_document
+from spectra.statistics.kinship import near
+from spectra.statistics.kinship.relations import relate
 from spectra.subspaces.result import LayerFit, SideFit
 from tests.checkpoints import write_adapter, write_dense
 from tests.reference.naive import checkpoints, explicit, naive_fit

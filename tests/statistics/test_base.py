@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from spectra.statistics.base import base_document
 from spectra.statistics.chance import random_overlap
-from spectra.statistics.side_null import side_nulls
+from spectra.statistics.sides.base import base_document
+from spectra.statistics.sides.null import side_nulls
 from tests.reference.naive import naive_fit
 
 LEVELS = (1, 4, 16)

@@ -11,14 +11,14 @@ from scipy.linalg import subspace_angles
 from scipy.stats import kstest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.between import between, pairs_of
-from spectra.statistics.comparison import compare, pairs_document
-from spectra.statistics.crossed import divisions_of
-from spectra.statistics.crossed_sides import contrast
-from spectra.statistics.groups import start_thresholds
-from spectra.statistics.likeness import MEANINGS
-from spectra.statistics.relations import relate
-from spectra.statistics.side import sides_of
+from spectra.statistics.kinship.groups import start_thresholds
+from spectra.statistics.kinship.relations import relate
+from spectra.statistics.populations.between import between, pairs_of
+from spectra.statistics.populations.comparison import compare, pairs_document
+from spectra.statistics.populations.crossed import divisions_of
+from spectra.statistics.populations.crossed_sides import contrast
+from spectra.statistics.populations.likeness import MEANINGS
+from spectra.statistics.sides.side import sides_of
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of
 from tests.statistics.test_populations_compared import (

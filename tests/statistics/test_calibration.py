@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from spectra.statistics.null_draws import Members, draw_null
-from spectra.statistics.nulls import NULLS, generator
+from spectra.statistics.nulls.draws import Members, draw_null
+from spectra.statistics.nulls.table import NULLS
+from spectra.statistics.streams import generator
 from spectra.statistics.vectors import deviations
 from tests.statistics.planted import axis_fit, planted, strong
 

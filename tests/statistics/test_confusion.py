@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.groups import (
+from spectra.statistics.document.report import measure
+from spectra.statistics.kinship.groups import (
     initialisation,
     lineage,
     start_thresholds,
 )
-from spectra.statistics.relations import relate
-from spectra.statistics.report import measure
-from spectra.statistics.verdict import RULES, VERDICTS
+from spectra.statistics.kinship.relations import relate
+from spectra.statistics.verdict.rule import RULES, VERDICTS
 from tests.reference.naive import naive_fit
 from tests.statistics.confusion import (
     AFTERWARDS,

@@ -14,13 +14,13 @@ from scipy.stats import binom
 import spectra
 from spectra.core.catalog import Quarantined
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.descent import (
+from spectra.statistics.kinship.descent import (
     Direction,
     arborescence,
     direction,
     parents_of,
 )
-from spectra.statistics.trees import lineage_document
+from spectra.statistics.kinship.trees import lineage_document
 from tests.reference.naive import naive_fit
 
 SETTINGS = OverlapSettings()

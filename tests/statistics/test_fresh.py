@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 from scipy.integrate import quad
 from scipy.stats import norm, uniform
 
-from spectra.statistics import fresh as module
-from spectra.statistics.fresh import (
+from spectra.statistics.audit import fresh as module
+from spectra.statistics.audit.fresh import (
     ERRORS,
     NEAR_START,
     TELLING,

@@ -10,14 +10,14 @@ from numpy.testing import assert_allclose
 
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.groups import (
+from spectra.statistics.kinship.groups import (
     effective_number,
     given,
     initialisation,
     lineage,
     start_thresholds,
 )
-from spectra.statistics.relations import relate, rows_of
+from spectra.statistics.kinship.relations import relate, rows_of
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of, strong
 

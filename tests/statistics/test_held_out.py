@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from spectra.statistics import held_out
-from spectra.statistics.effect import (
+from spectra.statistics.model_axis import held_out
+from spectra.statistics.model_axis.effect import (
     eligible,
     interval,
     largest_effect,
     resamples,
 )
-from spectra.statistics.held_out import HeldOut, hold_out
-from spectra.statistics.leave_one_out import leave_one_out
+from spectra.statistics.model_axis.held_out import HeldOut, hold_out
+from spectra.statistics.model_axis.leave_one_out import leave_one_out
 from spectra.statistics.vectors import centred
 
 LEVELS = (1, 2, 4)

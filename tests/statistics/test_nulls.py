@@ -4,15 +4,15 @@ from numpy.testing import assert_allclose
 from scipy.stats import ortho_group
 
 from spectra.core.errors import UsageError
-from spectra.statistics.null_draws import Members, NullDraws, draw_null
-from spectra.statistics.nulls import (
+from spectra.statistics.nulls.draws import Members, NullDraws, draw_null
+from spectra.statistics.nulls.table import (
     NULLS,
     adjusted_p,
     chosen_nulls,
     false_discovery_rates,
-    generator,
     unrelated,
 )
+from spectra.statistics.streams import generator
 from spectra.statistics.vectors import centred, deviations
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of, planted, strong
@@ -107,7 +107,7 @@ def test_shared_directions_are_found():
 def test_every_null_draws_as_many_as_asked_in_batches(monkeypatch):
     axis = axis_of(strong(np.random.default_rng(0), 6, (16, 4)))
     monkeypatch.setattr(
-        "spectra.statistics.null_draws._BATCH_BYTES", 8 * 36 * 50
+        "spectra.statistics.nulls.draws._BATCH_BYTES", 8 * 36 * 50
     )
     for null in NULLS:
         found = draw_null(null, axis, (1, 4, 16), draws=199, rng=generator(0))

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.report import measure
+from spectra.statistics.document.report import measure
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of, planted, strong
 

@@ -10,13 +10,13 @@ from scipy.stats import kstest
 
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.comparison import SCHEMA, compare
-from spectra.statistics.crossed import cross, divisions_of
-from spectra.statistics.groups import start_thresholds
-from spectra.statistics.likeness import MEANINGS, likeness
-from spectra.statistics.population import groupings_of
-from spectra.statistics.populations import compare_layer, populations_of
-from spectra.statistics.relations import relate
+from spectra.statistics.kinship.groups import start_thresholds
+from spectra.statistics.kinship.population import groupings_of
+from spectra.statistics.kinship.relations import relate
+from spectra.statistics.populations.comparison import SCHEMA, compare
+from spectra.statistics.populations.crossed import cross, divisions_of
+from spectra.statistics.populations.layer import compare_layer, populations_of
+from spectra.statistics.populations.likeness import MEANINGS, likeness
 from spectra.statistics.vectors import Deviations, centred, deviation_norms
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of

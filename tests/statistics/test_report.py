@@ -15,7 +15,7 @@ from spectra.core.catalog import Quarantined
 from spectra.core.errors import UsageError
 from spectra.core.events import Progress
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.report import measure
+from spectra.statistics.document.report import measure
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of, planted, strong
 
@@ -368,7 +368,7 @@ def test_each_layer_is_judged_by_its_own_p_at_the_level_of_its_effect(
     def known(layers, k):
         return [low.get((i, k), 0.9) for i in range(len(layers))]
 
-    monkeypatch.setattr("spectra.statistics.report.adjusted_p", known)
+    monkeypatch.setattr("spectra.statistics.document.report.adjusted_p", known)
     maps = planted(rng(3), 0.4, n=20, shape=(20, 20))
     first, second = measure(fit_of(maps, maps), SETTINGS)["layers"]
     for layer in (first, second):

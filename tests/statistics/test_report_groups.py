@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.report import measure
+from spectra.statistics.document.report import measure
 from tests.statistics.planted import fit_of, planted, strong
 
 

@@ -8,11 +8,11 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics import side_null
-from spectra.statistics.side import sides_of
-from spectra.statistics.side_null import draw_sides, seconds, side_nulls
-from spectra.statistics.side_stability import side_stability
-from spectra.statistics.sides import side_document, study_side
+from spectra.statistics.nulls import sides as side_null
+from spectra.statistics.sides.findings import side_document, study_side
+from spectra.statistics.sides.null import draw_sides, seconds, side_nulls
+from spectra.statistics.sides.side import sides_of
+from spectra.statistics.sides.stability import side_stability
 from spectra.subspaces.result import BaseSide
 from tests.reference.naive import naive_fit
 
@@ -180,7 +180,7 @@ def test_relatives_without_a_common_start_are_lineage():
 def test_dear_nulls_are_drawn_only_when_asked_for(monkeypatch):
     rng = np.random.default_rng(7)
     layer = layer_of(random_frames(rng, 8))
-    monkeypatch.setattr("spectra.statistics.sides.AFFORDABLE", 0.0)
+    monkeypatch.setattr("spectra.statistics.sides.findings.AFFORDABLE", 0.0)
     found = document(layer)
     assert found["verdict"] is None
     assert "--null side-strength" in found["verdict_reason"]

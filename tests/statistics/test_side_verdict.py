@@ -3,8 +3,8 @@
 import pytest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.side_verdict import Excess, SideEvidence, judge_side
-from spectra.statistics.verdict import of_layer
+from spectra.statistics.sides.verdict import Excess, SideEvidence, judge_side
+from spectra.statistics.verdict.rule import of_layer
 
 SETTINGS = OverlapSettings()
 

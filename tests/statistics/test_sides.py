@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 from numpy.testing import assert_allclose
 
-from spectra.statistics.pairs import pair_overlap
-from spectra.statistics.side import Side
-from spectra.statistics.sides import side_document
+from spectra.statistics.sides.findings import side_document
+from spectra.statistics.sides.pairs import pair_overlap
+from spectra.statistics.sides.side import Side
 from tests.reference.naive import naive_fit
 from tests.statistics.planted import fit_of, strong
 

@@ -8,11 +8,14 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import subspace_angles
 
-from spectra.statistics import resampling
-from spectra.statistics import stability as module
-from spectra.statistics.effect import resamples
-from spectra.statistics.nulls import unrelated
-from spectra.statistics.stability import stability, stability_document
+from spectra.statistics.model_axis import resampling
+from spectra.statistics.model_axis import stability as module
+from spectra.statistics.model_axis.effect import resamples
+from spectra.statistics.model_axis.stability import (
+    stability,
+    stability_document,
+)
+from spectra.statistics.nulls.table import unrelated
 from spectra.statistics.vectors import (
     Deviations,
     centred,

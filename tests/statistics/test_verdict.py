@@ -7,11 +7,11 @@ import pytest
 
 from spectra.core.settings import OverlapSettings
 from spectra.report.wording import VERDICTS as MEANINGS
-from spectra.statistics.effect import Effect
-from spectra.statistics.evidence import Evidence
-from spectra.statistics.model_axis import Mean
-from spectra.statistics.reasons import percent
-from spectra.statistics.verdict import (
+from spectra.statistics.model_axis.effect import Effect
+from spectra.statistics.model_axis.findings import Mean
+from spectra.statistics.plain import percent
+from spectra.statistics.verdict.evidence import Evidence
+from spectra.statistics.verdict.rule import (
     RULES,
     VERDICTS,
     counted,

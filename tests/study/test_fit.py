@@ -14,7 +14,7 @@ import spectra
 from spectra.backend.memory import Budget
 from spectra.core.errors import BudgetError, UsageError
 from spectra.core.settings import FitSettings
-from spectra.statistics import side_null
+from spectra.statistics.nulls import sides as side_null
 from spectra.study import fit as study_fit
 from spectra.study.plan import plan
 from spectra.subspaces.dense import plan_dense
@@ -492,7 +492,9 @@ def test_a_plan_names_the_sides_whose_null_must_be_asked_for(
     )
     between = (narrow + wide) / 2
     monkeypatch.setattr("spectra.study.plan.AFFORDABLE", between)
-    monkeypatch.setattr("spectra.statistics.sides.AFFORDABLE", between)
+    monkeypatch.setattr(
+        "spectra.statistics.sides.findings.AFFORDABLE", between
+    )
     plan = catalog.plan()
     assert (plan.sides_unasked, plan.sides_asked) == (1, 1)
     assert plan.side_null_seconds == wide

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import spectra
 from spectra.core.settings import FitSettings
-from spectra.statistics.base import base_document
+from spectra.statistics.sides.base import base_document
 from spectra.store.runfile import read
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save, save_file
 
 import spectra
-from spectra.statistics.relations import relate
+from spectra.statistics.kinship.relations import relate
 from spectra.weights import duplicates as module
 from spectra.weights.scan import scan
 from tests.checkpoints import write_adapter

@@ -1,0 +1,1 @@
+"""What must be known of a population before any spectrum is believed."""

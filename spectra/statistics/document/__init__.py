@@ -1,0 +1,1 @@
+"""All of it as one document: the report."""

@@ -1,0 +1,1 @@
+"""Members as vectors: spectra, held-out tests, effect, stability."""

@@ -1,0 +1,1 @@
+"""Populations that share nothing, drawn from small matrices."""

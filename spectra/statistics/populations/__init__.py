@@ -1,0 +1,1 @@
+"""Two populations, each judged by the directions of the other."""

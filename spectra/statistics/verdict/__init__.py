@@ -1,0 +1,1 @@
+"""The rule, what it looks at, and why it decided."""
