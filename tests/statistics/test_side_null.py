@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.nulls import sides as side_null
+from spectra.statistics.sides import null as side_null
 from spectra.statistics.sides.findings import side_document, study_side
 from spectra.statistics.sides.null import draw_sides, seconds, side_nulls
 from spectra.statistics.sides.side import sides_of

@@ -14,7 +14,7 @@ import spectra
 from spectra.backend.memory import Budget
 from spectra.core.errors import BudgetError, UsageError
 from spectra.core.settings import FitSettings
-from spectra.statistics.nulls import sides as side_null
+from spectra.statistics.sides import null as side_null
 from spectra.study import fit as study_fit
 from spectra.study.plan import plan
 from spectra.subspaces.dense import plan_dense
