@@ -61,7 +61,8 @@ bench: .venv/.test
 	$(if $(BENCHMARKS),,@echo "There are no benchmarks yet.")
 	$(foreach script,$(BENCHMARKS),$(BIN)/python $(script) &&) true
 
-analyses: .venv/.core
+analyses: .venv/.test
+	$(BIN)/python -m analyses.verdict.tables
 	$(BIN)/spectra run analyses/minilm_lora/study.toml
 	$(BIN)/spectra run spectra/demo_population/independent \
 		-o analyses/minilm_lora/out/independent

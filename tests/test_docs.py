@@ -14,9 +14,12 @@ import pytest
 from safetensors.numpy import save_file
 
 import spectra
+from spectra.align.permutation import NULLS as ALIGNED_NULLS
 from spectra.backend.memory import parse_bytes
 from spectra.core.tensors import DTYPE_BITS
 from spectra.report.wording import VERDICTS
+from spectra.statistics.nulls.table import NULLS
+from spectra.statistics.sides.null import side_nulls
 from spectra.study.studyfile import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -258,3 +261,18 @@ def test_what_the_code_cites_is_among_the_references():
         for surname, year in found
         if not any(e.startswith(f"{surname}, ") and year in e for e in listed)
     ]
+
+
+def test_every_null_is_in_the_table_of_nulls():
+    """By name, with what its draws keep and whom it is from."""
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
+        for line in text_of("nulls.md").splitlines()
+        if line.startswith("|")
+    ]
+    drawn = (*NULLS, *side_nulls(np.full(4, 0.1), 2, 8))
+    cited = {(null.name, null.keeps, null.cite) for null in drawn}
+    assert len(cited) == 7
+    assert cited <= {(name, keeps, cite) for name, keeps, _, cite, _ in rows}
+    aligned = {(null.name, null.keeps) for null in ALIGNED_NULLS}
+    assert aligned <= {(name, keeps) for name, keeps, *_ in rows}

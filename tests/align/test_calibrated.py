@@ -139,7 +139,7 @@ def test_layers_of_several_chains_are_layers_of_one_network():
 @pytest.fixture(scope="module")
 def chance():
     """Return the documents of many sets of three unrelated networks."""
-    sets = ((seed, unrelated(seed, 3, (3, 5, 3, 2))) for seed in range(150))
+    sets = ((seed, unrelated(seed, 3, (3, 5, 3, 2))) for seed in range(400))
     return [
         measures_document(calibrated(nets, draws=9, seed=seed).whole())
         for seed, nets in sets

@@ -113,7 +113,7 @@ def test_p_of_a_side_is_uniform_where_labels_are_random():
     p, labels = [], np.arange(14)
     fit = fit_of(low_rank(np.random.default_rng(0), [2] * 14))
     side, _ = sides_of(fit.layers[0], [member.id for member in fit.models])
-    for seed in range(300):
+    for seed in range(400):
         rng = np.random.default_rng(seed)
         L = rng.standard_normal((14, 20, 2))
         L[:, :3, 0] *= 4

@@ -91,26 +91,62 @@ def test_the_krylov_space_holds_the_leading_energy(monkeypatch, rows):
         assert_allclose(np.sum((T @ Q) ** 2), exact.sum(), rtol=1e-5)
 
 
-def test_p_is_uniform_where_the_null_holds():
-    """Haar frames of uneven strengths, 300 populations, 19 draws each."""
-    rng = np.random.default_rng(2)
+def p_values(n, *, profile=None, measured=False, populations=400):
+    """Return p of k = 1 and 4 of populations as a null says: (400, 2).
+
+    Frames are QR factors of normal rows, as strong along the base's
+    directions as its profile says, and turned within their row space; the
+    product makes its own from singular vectors.
+    """
+    rng, d = np.random.default_rng(0), SHAPE[1]
+    known = side_nulls(profile, 3, d)[-1]
+    spread = np.ones(d) if profile is None else np.sqrt(known.weights)
+    any_layer = layer_of(random_frames(rng, n), as_adapters=True)
     found = []
-    any_layer = layer_of(random_frames(rng, 8), as_adapters=True)
-    for _ in range(300):
-        s = rng.exponential(1, (8, 3))
+    for _ in range(populations):
+        s = rng.exponential(1, (n, 3))
         layer = dataclasses.replace(
             any_layer, singular_values=s, inner=np.diag(np.sum(s**2, axis=1))
         )
-        rows = [(frame(rng, SHAPE[1], 3) * lengths).T for lengths in s]
-        energy = np.linalg.svd(np.concatenate(rows), compute_uv=False) ** 2
-        share = energy[:4].sum() / energy.sum()
-        draws = draw_sides(
-            STRENGTH, input_side(layer), LEVELS, draws=19, rng=rng
+        T = np.concatenate(
+            [lengths[:, None] * turned(rng, spread) for lengths in s]
         )
-        rank = np.sum(draws.every[:, 1] >= share)
+        energy = np.linalg.svd(T, compute_uv=False) ** 2
+        null = known
+        if measured:
+            along = np.sum(T[:, : len(profile)] ** 2, axis=0) / energy.sum()
+            null = side_nulls(along, 3, d)[-1]
+        draws = draw_sides(null, input_side(layer), LEVELS, draws=19, rng=rng)
+        shares = [energy[:k].sum() / energy.sum() for k in LEVELS]
+        rank = np.sum(draws.every >= shares, axis=0)
         # p takes 20 values: spread each over its own twentieth.
-        found.append((rank + rng.uniform()) / 20)
-    assert kstest(found, "uniform").pvalue > 0.01
+        found.append((rank + rng.uniform(size=len(LEVELS))) / 20)
+    return np.array(found)
+
+
+def turned(rng, spread):
+    """Return three orthonormal rows in random order of importance: (3, d)."""
+    tall = rng.standard_normal((len(spread), 3)) * spread[:, None]
+    return frame(rng, 3, 3) @ np.linalg.qr(tall)[0].T
+
+
+BASE = np.full(4, 0.125)
+"""Half of the energy lies along the first four directions of the base."""
+
+
+@pytest.mark.parametrize("profile", [None, BASE])
+def test_p_is_uniform_where_the_null_holds(profile):
+    """400 populations of uneven strengths, 19 draws each."""
+    for p in p_values(8, profile=profile).T:
+        assert kstest(p, "uniform").pvalue > 0.01
+
+
+def test_a_profile_of_the_members_themselves_errs_towards_not_shared():
+    """What leading directions hold by chance is taken for the base's."""
+    p = p_values(24, profile=BASE, measured=True, populations=200)
+    for level in (0.05, 0.1, 0.2):
+        assert np.all(np.mean(p <= level, axis=0) < level)
+    assert np.all(np.mean(p <= 0.1, axis=0) < 0.08)
 
 
 def test_a_direction_of_all_is_shared_and_random_ones_are_not():
