@@ -8,7 +8,6 @@ naive way (one eigendecomposition a held-out member), timed on one layer.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from spectra.backend.threads import cores
 from spectra.statistics.nulls.table import unrelated
 from spectra.store.runfile import writing
 from spectra.subspaces.result import (
@@ -97,10 +97,11 @@ def write(path: Path, n: int, n_layers: int, groups: int) -> None:
 def floor(n: int, draws: int) -> float:
     """Return seconds of the eigenvalues of `draws` matrices, on all cores."""
     K = np.cov(np.random.default_rng(0).standard_normal((n, 2 * n)))
-    cores = os.cpu_count() or 1
+    # One matrix of up to 500 rows would keep the other threads waiting.
+    four = np.stack([K] * 4)
     started = time.perf_counter()
-    with threadpool_limits(1), ThreadPoolExecutor(cores) as pool:
-        list(pool.map(lambda _: np.linalg.eigvalsh(K), range(draws)))
+    with threadpool_limits(1), ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(lambda _: np.linalg.eigvalsh(four), range(draws // 4)))
     return time.perf_counter() - started
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from spectra.statistics.measures import evr, explained, participation_ratio
@@ -43,6 +42,9 @@ FEWEST_FOR_SLOPE = 8 * _FEWEST_IN_PART
 
 _MANY = 64
 """From so many dimensions one eigenvalue is faster than all."""
+
+_TOGETHER = 8
+"""Resamples whose eigenvalues are found in one call."""
 
 _TOLERANCE = 1e-6
 _LOW, _HIGH = 2.5, 97.5
@@ -94,12 +96,12 @@ def part(K: Matrix, places: Places, count: int, /, *, floor: float) -> Part:
     energy, count = float(np.trace(inner)), min(count, n - 1)
     if not count:
         return Part(places, energy, np.zeros(0), np.zeros((n, 0)))
-    eigenvalues, vectors = eigh(
-        inner, subset_by_index=(n - count, n - 1), check_finite=False
-    )
-    eigenvalues = np.maximum(0.0, eigenvalues[::-1])
+    # All of them: SciPy finds some, and keeps every other thread waiting.
+    eigenvalues, vectors = np.linalg.eigh(inner)
+    eigenvalues = np.maximum(0.0, eigenvalues[: -count - 1 : -1])
     kept = eigenvalues > floor
-    coefficients = vectors[:, ::-1][:, kept] / np.sqrt(eigenvalues[kept])
+    leading = vectors[:, : -count - 1 : -1][:, kept]
+    coefficients = leading / np.sqrt(eigenvalues[kept])
     return Part(places, energy, eigenvalues, coefficients)
 
 
@@ -355,18 +357,30 @@ def _resampled_spectra(
 
     A member drawn w times adds one direction, sqrt(w) (x - m) with m the
     weighted mean, as would w copies of it; who is not drawn takes no part.
+    Of one matrix of up to 500 rows NumPy keeps every other thread waiting:
+    resamples of nearly one size go together, as large as the largest.
     """
     columns = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     times = weights[:, [columns[label] for label in labels]]
     spectra = np.zeros((len(weights), len(K)))
-    for spectrum, drawn in zip(spectra, times, strict=True):
-        kept = np.flatnonzero(drawn)
-        often, inner = drawn[kept], K[np.ix_(kept, kept)]
-        means = inner @ often / often.sum()
-        inner += means @ often / often.sum() - means[:, None] - means
-        inner *= np.sqrt(np.outer(often, often))
-        spectrum[: len(kept)] = np.linalg.eigvalsh(inner)[::-1]
+    by_size = np.argsort(np.count_nonzero(times, axis=1), kind="stable")
+    for start in range(0, len(times), _TOGETHER):
+        batch = by_size[start : start + _TOGETHER]
+        size = np.count_nonzero(times[batch[-1]])
+        stack = np.zeros((len(batch), size, size))
+        for inner, drawn in zip(stack, times[batch], strict=True):
+            kept = np.flatnonzero(drawn)
+            n = len(kept)
+            inner[:n, :n] = _of_copies(K[np.ix_(kept, kept)], drawn[kept])
+        spectra[batch, :size] = np.linalg.eigvalsh(stack)[:, ::-1]
     return np.maximum(0.0, spectra)
+
+
+def _of_copies(inner: Matrix, often: Vector) -> Matrix:
+    """Return inner products about the mean of members that count often."""
+    means = inner @ often / often.sum()
+    about = inner + means @ often / often.sum() - means[:, None] - means
+    return np.asarray(about * np.sqrt(np.outer(often, often)))
 
 
 def _interval(
