@@ -4,11 +4,16 @@ Notes
 -----
 Labels are permuted over whole groups. The null is that the groups of both
 populations deviate alike from their population's mean, so that every division
-of the groups is as likely as the one observed. What is permuted are deviations
-from each population's own mean, scaled to one spread: two means, or two
-strengths, are no difference between subspaces. A small p says that the two are
-not parts of one population, be it for other directions or for other noise
-around the same ones; what the directions hold of the other tells these apart.
+of the groups is as likely as the one observed. What is permuted are residuals
+(Freedman and Lane 1983): deviations from each population's own mean, scaled to
+one spread. Two means, or two strengths, are no difference between subspaces. A
+small p says that the two are not parts of one population, be it for other
+directions or for other noise around the same ones; what the directions hold of
+the other tells these apart.
+
+Residuals sum to zero: what is in the one part of a division is missing, with
+the opposite sign, in the other, and unrelated parts would seem to overlap. So
+before they are permuted the residuals of each population get a mean again.
 """
 
 from collections.abc import Sequence
@@ -16,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from spectra.statistics.model_axis.held_out import HeldOut
 from spectra.statistics.populations.angles import Pair
@@ -37,6 +43,12 @@ Divisions = NDArray[np.bool_]
 
 _TIE = 1e-9
 """Shares closer than this are rounding of one number."""
+
+_FLAT = 1e-9
+"""Directions with less than this of the largest are none."""
+
+_FEWEST = 3
+"""Of two groups residuals are opposite, and say nothing of their mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +197,7 @@ def cross(
     if not (bases[0].size and bases[1].size):
         return None
     energies = axis.energies[places]
-    drawn = _drawn(pair, divisions, levels, axis.floor)
+    drawn = _drawn(pair, labels, divisions, levels, axis.floor)
     overlap, *captured = (
         Permuted(tuple(levels), values, drawn[:, j])
         for j, values in enumerate(pair.shares(bases, levels))
@@ -273,10 +285,14 @@ def divisions_of(
 
 
 def _drawn(
-    pair: Pair, divisions: Divisions, levels: Sequence[int], floor: float
+    pair: Pair,
+    labels: Labels,
+    divisions: Divisions,
+    levels: Sequence[int],
+    floor: float,
 ) -> NDArray[np.float64]:
     """Return (draws, 3, levels) shares of random divisions."""
-    K, floor = pair.at_one_spread(), floor / min(pair.spreads)
+    K, floor = _with_means(pair, labels), floor / min(pair.spreads)
     table = np.empty((len(divisions), 3, len(levels)))
     for row, first in zip(table, divisions, strict=True):
         order = np.argsort(~first, kind="stable")
@@ -284,6 +300,58 @@ def _drawn(
         shares = part.shares(part.bases(max(levels), floor), levels)
         row[:] = np.nan_to_num(shares)
     return table
+
+
+def _with_means(pair: Pair, labels: Labels) -> Matrix:
+    """Return inner products of all, of one spread, with a mean put back."""
+    K, n = pair.at_one_spread(), len(pair.a)
+    (turn_a, rest_a), (turn_b, rest_b) = (
+        _mean_of_unrelated(K[part, part], labels[part])
+        for part in (slice(n), slice(n, None))
+    )
+    turn = block_diag(turn_a, turn_b)
+    ones = np.ones((n, n)), np.ones((len(K) - n,) * 2)
+    rest = block_diag(rest_a * ones[0], rest_b * ones[1])
+    return np.asarray(turn @ K @ turn.T + rest)
+
+
+def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Matrix, float]:
+    r"""Return how to give residuals a mean that unrelated groups would have.
+
+    Parameters
+    ----------
+    K
+        Inner products of the residuals of one population.
+    labels
+        The group of each.
+
+    Returns
+    -------
+    turn
+        Takes the residuals R to those with the part of the mean in their span.
+    rest
+        Squared length of its part in a direction of its own.
+
+    Notes
+    -----
+    Were groups orthogonal to each other, inner products with their mean m
+    would be :math:`\mu_i = \frac1n \sum_{j \in g(i)} \langle x_i, x_j
+    \rangle`, with :math:`\langle x_i, x_j \rangle = K_{ij} + \mu_i + \mu_j -
+    \|m\|^2` and :math:`\|m\|^2` the mean of the :math:`\mu_i`: a linear
+    system. The part in the span is R' a with :math:`K a = \mu - \|m\|^2`.
+    """
+    n, alike = len(K), np.equal.outer(labels, labels).astype(float)
+    if len(set(labels.tolist())) < _FEWEST:
+        return np.eye(n), 0.0
+    size = alike.sum(axis=1)
+    system = n * np.eye(n) - np.diag(size) - alike + size[:, None] / n
+    mu = np.linalg.solve(system, np.sum(alike * K, axis=1))
+    length = max(0.0, float(mu.mean()))
+    a = np.linalg.pinv(K, rcond=_FLAT, hermitian=True) @ (mu - mu.mean())
+    inside = float(a @ K @ a)
+    if inside > length:
+        a, inside = a * np.sqrt(length / inside), length
+    return np.eye(n) + a, length - inside
 
 
 def _means(K: Matrix, pair: Pair, divisions: Divisions) -> Means:
