@@ -313,6 +313,15 @@ def test_neither_a_mean_nor_a_strength_makes_a_difference():
     assert other.means.p == 0.01
 
 
+def test_a_group_of_most_members_is_divided_like_any():
+    labels = [0] * 13 + [1, 2] + [3, 4, 5, 6, 7]
+    X = np.random.default_rng(3).standard_normal((20, 60))
+    found = crossed(X, 15, labels, draws=40)
+    assert np.all(np.isfinite(found.overlap.drawn))
+    assert np.all(found.overlap.drawn <= 1)
+    assert np.all(found.overlap.p_lower > 0.05)
+
+
 @pytest.mark.parametrize("uneven", [0.0, 0.8])
 @pytest.mark.parametrize("shared", [0.0, 0.7])
 def test_halves_of_one_population_are_seldom_called_different(shared, uneven):

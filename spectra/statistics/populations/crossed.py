@@ -345,8 +345,9 @@ def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Matrix, float]:
         return np.eye(n), 0.0
     size = alike.sum(axis=1)
     system = n * np.eye(n) - np.diag(size) - alike + size[:, None] / n
-    mu = np.linalg.solve(system, np.sum(alike * K, axis=1))
-    length = max(0.0, float(mu.mean()))
+    # Where one group is most of all, the system may be singular.
+    mu = np.linalg.lstsq(system, np.sum(alike * K, axis=1))[0]
+    length = float(np.clip(mu.mean(), 0.0, np.trace(K) / n))
     a = np.linalg.pinv(K, rcond=_FLAT, hermitian=True) @ (mu - mu.mean())
     inside = float(a @ K @ a)
     if inside > length:
