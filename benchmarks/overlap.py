@@ -101,7 +101,9 @@ def floor(n: int, draws: int) -> float:
     four = np.stack([K] * 4)
     started = time.perf_counter()
     with threadpool_limits(1), ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(lambda _: np.linalg.eigvalsh(four), range(draws // 4)))
+        list(
+            pool.map(lambda _: np.linalg.eigvalsh(four), range(-(-draws // 4)))
+        )
     return time.perf_counter() - started
 
 

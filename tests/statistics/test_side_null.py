@@ -92,7 +92,7 @@ def test_the_krylov_space_holds_the_leading_energy(monkeypatch, rows):
 
 
 def p_values(n, *, profile=None, measured=False, populations=400):
-    """Return p of k = 1 and 4 of populations as a null says: (400, 2).
+    """Return p of k = 1 and 4 of populations as a null says.
 
     Frames are QR factors of normal rows, as strong along the base's
     directions as its profile says, and turned within their row space; the

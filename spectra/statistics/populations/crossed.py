@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 
 from spectra.statistics.model_axis.held_out import HeldOut
 from spectra.statistics.populations.angles import Pair
@@ -303,20 +302,18 @@ def _drawn(
 
 
 def _with_means(pair: Pair, labels: Labels) -> Matrix:
-    """Return inner products of all, of one spread, with a mean put back."""
+    """Return inner products of all, of one spread, with means put back."""
     K, n = pair.at_one_spread(), len(pair.a)
-    (turn_a, rest_a), (turn_b, rest_b) = (
-        _mean_of_unrelated(K[part, part], labels[part])
-        for part in (slice(n), slice(n, None))
-    )
-    turn = block_diag(turn_a, turn_b)
-    ones = np.ones((n, n)), np.ones((len(K) - n,) * 2)
-    rest = block_diag(rest_a * ones[0], rest_b * ones[1])
-    return np.asarray(turn @ K @ turn.T + rest)
+    added, outside = np.eye(len(K)), np.zeros_like(K)
+    for part in (slice(n), slice(n, None)):
+        a, rest = _mean_of_unrelated(K[part, part], labels[part])
+        added[part, part] += a
+        outside[part, part] = rest
+    return np.asarray(added @ K @ added.T + outside)
 
 
-def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Matrix, float]:
-    r"""Return how to give residuals a mean that unrelated groups would have.
+def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Vector, float]:
+    r"""Return the mean that residuals would have, were groups unrelated.
 
     Parameters
     ----------
@@ -327,8 +324,8 @@ def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Matrix, float]:
 
     Returns
     -------
-    turn
-        Takes the residuals R to those with the part of the mean in their span.
+    a
+        The residuals' combination that is the mean's part in their span.
     rest
         Squared length of its part in a direction of its own.
 
@@ -338,21 +335,22 @@ def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Matrix, float]:
     would be :math:`\mu_i = \frac1n \sum_{j \in g(i)} \langle x_i, x_j
     \rangle`, with :math:`\langle x_i, x_j \rangle = K_{ij} + \mu_i + \mu_j -
     \|m\|^2` and :math:`\|m\|^2` the mean of the :math:`\mu_i`: a linear
-    system. The part in the span is R' a with :math:`K a = \mu - \|m\|^2`.
+    system, which three groups or more keep regular. The part in the span is
+    :math:`R^\top a` with :math:`K a = \mu - \|m\|^2`.
     """
     n, alike = len(K), np.equal.outer(labels, labels).astype(float)
     if len(set(labels.tolist())) < _FEWEST:
-        return np.eye(n), 0.0
+        return np.zeros(n), 0.0
     size = alike.sum(axis=1)
     system = n * np.eye(n) - np.diag(size) - alike + size[:, None] / n
-    # Where one group is most of all, the system may be singular.
-    mu = np.linalg.lstsq(system, np.sum(alike * K, axis=1))[0]
+    mu = np.linalg.solve(system, np.sum(alike * K, axis=1))
+    # No longer than a member: where groups are related mu can be anything.
     length = float(np.clip(mu.mean(), 0.0, np.trace(K) / n))
     a = np.linalg.pinv(K, rcond=_FLAT, hermitian=True) @ (mu - mu.mean())
     inside = float(a @ K @ a)
     if inside > length:
         a, inside = a * np.sqrt(length / inside), length
-    return np.eye(n) + a, length - inside
+    return a, length - inside
 
 
 def _means(K: Matrix, pair: Pair, divisions: Divisions) -> Means:
