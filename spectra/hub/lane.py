@@ -150,7 +150,15 @@ class Lane:
 
     def _check_reached(self, url: httpx.URL, stream: Any) -> None:
         try:
-            self._check(url.host, stream.get_extra_info("server_addr")[0])
+            self._check(url.host, _peer(stream))
         except BaseException:
             stream.close()
             raise
+
+
+def _peer(stream: Any) -> str:
+    """Return the address at a connection's other end, if it still has one."""
+    try:
+        return str(stream.get_extra_info("server_addr")[0])
+    except OSError as error:
+        raise httpx.ConnectError(str(error)) from error

@@ -142,3 +142,28 @@ def test_a_lane_that_has_ended_waits_for_no_new_connection(hub: Hub) -> None:
     lane.close()
     assert time.monotonic() - begin < 5
     hub.closing.set()
+
+
+class CutAndSeen(Lane):
+    """A lane whose connection both ends have closed once it is cut."""
+
+    def cut(self) -> None:
+        super().cut()
+        time.sleep(0.3)
+
+
+def test_a_connection_cut_before_its_peer_is_known(hub: Hub) -> None:
+    """A socket that both ends have closed has no peer's address any more."""
+    asked: list[str] = []
+    lane = CutAndSeen(
+        httpx.create_ssl_context(), quick(), lambda _, peer: asked.append(peer)
+    )
+    lane.end()
+    with (
+        pytest.raises(Transient) as caught,
+        lane.get(httpx.URL(f"{hub.endpoint}/api/models"), {}),
+    ):
+        pytest.fail("nothing answers")
+    lane.close()
+    assert asked == []
+    assert caught.value.error.code == "E_NETWORK"
