@@ -1,10 +1,11 @@
 """A population of adapters in the shape of the Mistral-7B LoRAs, on disk.
 
 500 adapters of rank 16 for q, k and v of 32 layers in bfloat16: 9.4 GB. Each
-has an initialisation of its own (PEFT's uniform A); its update leans a little
-towards four directions that all share, layer by layer.
+has an initialisation of its own (PEFT's uniform A), and has moved from it. In
+each layer both factors lean towards 24 directions that all share, besides
+what is their own.
 
-    python benchmarks/adapters.py FOLDER [--members 500] [--layers 32]
+    python -m benchmarks.adapters FOLDER [--members 500] [--layers 32]
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 HIDDEN, KEYS, RANK = 4096, 1024, 16
@@ -30,27 +32,37 @@ CONFIG = {
     "use_dora": False,
     "bias": "none",
 }
-SHARED = 4
+SHARED = 24
 BF16 = ml_dtypes.bfloat16
+
+
+def draw(rng: np.random.Generator, m: int, n: int) -> NDArray[np.float32]:
+    """Return (m, n) standard normal numbers."""
+    return rng.standard_normal((m, n), np.float32)
+
+
+def lean(common: np.random.Generator, d: int) -> NDArray[np.float32]:
+    """Return the shared directions (d, 24), each weaker than the last."""
+    return draw(common, d, SHARED) * 0.9 ** np.arange(SHARED, dtype=np.float32)
 
 
 def write_adapter(folder: Path, n_layers: int, number: int) -> None:
     """Write adapter `number`."""
     rng = np.random.default_rng([1, number])
-    decay = (0.8 ** np.arange(RANK, dtype=np.float32)).astype(np.float32)
+    own = 0.8 ** np.arange(RANK, dtype=np.float32)
     tensors = {}
     for layer in range(n_layers):
         for module, out in MODULES.items():
             common = np.random.default_rng([0, layer, out])
-            shared = common.standard_normal((out, SHARED), np.float32)
-            A = rng.random((RANK, HIDDEN), np.float32)
-            A = (2 * A - 1) / np.float32(np.sqrt(HIDDEN))
-            B = rng.standard_normal((out, RANK), np.float32) * decay
-            B += 0.3 * shared @ rng.standard_normal((SHARED, RANK), np.float32)
+            A = 2 * rng.random((RANK, HIDDEN), np.float32) - 1
+            A += 0.1 * (lean(common, HIDDEN) @ draw(rng, SHARED, RANK)).T
+            B = draw(rng, out, RANK) * own
+            B += 0.2 * lean(common, out) @ draw(rng, SHARED, RANK)
+            A, B = A / np.float32(HIDDEN**0.5), np.float32(1e-3) * B
             name = f"model.layers.{layer}.self_attn.{module}"
             where = f"base_model.model.{name}.lora_"
             tensors[f"{where}A.weight"] = A.astype(BF16)
-            tensors[f"{where}B.weight"] = (1e-3 * B).astype(BF16)
+            tensors[f"{where}B.weight"] = B.astype(BF16)
     home = folder / f"adapter-{number:04d}"
     home.mkdir(parents=True, exist_ok=True)
     save_file(tensors, home / "adapter_model.safetensors")

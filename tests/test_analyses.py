@@ -62,14 +62,23 @@ def test_the_figures_of_the_hub_population():
 def test_what_the_hub_population_needs():
     nbytes = 4 * 500 * 32 * 16 * sum(SIDES)
     run_file = 96 * 8 * 500 * (4 * 500 + 40)
-    memory = low_rank_memory((4096, 4096), [16] * 500)
+    layers = [dict(adapter(i).layers) for i in range(500)]
+    query = LayerKey("layers.0.q_proj", (4096, 4096), "low-rank")
+    memory = low_rank_memory(
+        query.shape,
+        [held[query] for held in layers],
+        rank=16,
+        dtype=np.float32,
+        save=False,
+    )
     products = (500 * 16) ** 2 * 32 * sum(SIDES)
     seconds = nbytes / 5e7, products / 6e10, nbytes / 1e9
     network, arithmetic, disk = (f"{each:.0f} s" for each in seconds)
     assert f"| disk | {(nbytes + run_file) / 1e9:.1f} GB |" in PAGE
     assert f"and {run_file / 1e9:.1f} GB for the run file" in PAGE
     assert f"| memory | {memory / 2**30:.1f} GiB a worker |" in PAGE
-    assert f"about {sum(seconds) / 60:.0f} minutes | one worker" in PAGE
+    together = seconds[0] + seconds[1] / 2 + seconds[2]
+    assert f"about {together / 60:.0f} minutes | two workers" in PAGE
     assert f"{network} for the network at 50 MB/s" in PAGE
     assert f"{arithmetic} for {products / 1e12:.1f} TFLOP at 60" in PAGE
     assert f"{disk} for the disk" in PAGE
@@ -100,8 +109,8 @@ def test_the_plan_of_the_five_hundred(tmp_path, monkeypatch):
     monkeypatch.setattr("spectra.backend.memory.resident_bytes", lambda: 0)
     monkeypatch.setattr("spectra.study.reading._room", lambda: 2**50)
     models, architectures = group([adapter(i) for i in range(500)])
-    found = plan(Catalog(models, architectures), FitSettings())
-    assert (found.n_models, found.n_layers, found.workers) == (500, 96, 1)
+    found = plan(Catalog(models, architectures), FitSettings(workers=2))
+    assert (found.n_models, found.n_layers, found.workers) == (500, 96, 2)
     assert found.bytes_to_fetch == 4 * 500 * 32 * 16 * sum(SIDES)
     assert (found.whole_files, found.ranged_files) == (500, 0)
     assert f"| fetch | {found.requests:,} requests |" in PAGE

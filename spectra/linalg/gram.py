@@ -6,6 +6,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from scipy.linalg import eigh
 
 __all__ = [
+    "BLOCK",
     "accurate_gram",
     "double_centred",
     "eigenpairs",
@@ -14,6 +15,11 @@ __all__ = [
 
 Array = Any
 
+BLOCK = 16_384
+"""Columns of a block whose products are added up: 16 MiB for 256 vectors in
+float32. Fixed, so that sums have the same bits whatever memory or workers
+there are."""
+
 
 def gram(X: Array, /) -> Array:
     """Return ``X @ X.T`` in float64, for X of shape (n, d).
@@ -21,7 +27,7 @@ def gram(X: Array, /) -> Array:
     Notes
     -----
     The product is formed in the precision of `X`; only the result is widened.
-    Callers keep `X` narrow (16 k columns) and add the results, so that the
+    Callers keep `X` narrow (`BLOCK` columns) and add the results, so that the
     error of a whole layer stays near 1e-8 of the largest entry in float32.
     """
     xp = array_namespace(X)

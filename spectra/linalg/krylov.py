@@ -1,6 +1,7 @@
 """Leading eigenpairs of an operator that is known by its products alone."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,28 @@ Array = Any
 OVERSAMPLING = 16
 """Columns carried along beyond those that are wanted."""
 
-_BLOCKS = 5
-"""The space is restarted from its best columns beyond so many blocks."""
+_COLUMNS = 800
+"""The space is restarted from its best columns where it would get larger."""
+
+_FEWEST_BLOCKS = 5
+
+_GROWTH = 1.2
+"""The space grows by so much before it is looked at again: what it holds
+costs an eigenproblem of its own."""
 
 _PASSES = 60
 
 
+def _most_columns(width: int) -> int:
+    return max(_COLUMNS, _FEWEST_BLOCKS * width)
+
+
 def krylov_memory(d: int, k: int, /) -> int:
     """Return the bytes that `leading_eigenpairs` takes for `k` of `d`."""
-    columns = _BLOCKS * (k + OVERSAMPLING)
-    # The space, its products, both rotated, a block and its product.
-    return 8 * d * (4 * columns + 6 * (k + OVERSAMPLING))
+    width = k + OVERSAMPLING
+    columns = min(d, _most_columns(width))
+    # The space, its products, both once more while they grow or are rotated.
+    return 8 * d * (4 * columns + 6 * width) + 48 * columns**2
 
 
 def starting_block(guess: Array, width: int, /, *, seed: int = 0) -> Array:
@@ -49,6 +61,44 @@ def starting_block(guess: Array, width: int, /, *, seed: int = 0) -> Array:
     return xp.concat([guess, columns], axis=1)
 
 
+@dataclass(slots=True)
+class _Space:
+    """Orthonormal columns V, their products W = C V, and H = V^T C V."""
+
+    V: Array
+    W: Array
+    H: Array
+
+    @property
+    def columns(self) -> int:
+        return int(self.V.shape[1])
+
+    def grow(self, X: Array, Y: Array) -> None:
+        """Take in orthonormal columns X beside V, and Y = C X."""
+        xp = array_namespace(X)
+        self.V = xp.concat([self.V, X], axis=1)
+        self.W = xp.concat([self.W, Y], axis=1)
+        beside = xp.matrix_transpose(self.V) @ Y
+        above = beside[: self.H.shape[0], :]
+        left = xp.concat([self.H, xp.matrix_transpose(above)], axis=0)
+        self.H = xp.concat([left, beside], axis=1)
+
+    def ritz(self) -> tuple[Array, Array]:
+        """Return the eigenpairs of H, largest first."""
+        xp = array_namespace(self.H)
+        H = (self.H + xp.matrix_transpose(self.H)) / 2
+        values, S = xp.linalg.eigh(H)
+        return xp.flip(values), xp.flip(S, axis=1)
+
+    def shrink(self, values: Array, S: Array) -> None:
+        """Keep the Ritz vectors with coordinates S alone."""
+        xp = array_namespace(S)
+        self.V, self.W = self.V @ S, self.W @ S
+        kept = values[: S.shape[1]]
+        unit = xp.eye(kept.shape[0], dtype=S.dtype, device=device_of(S))
+        self.H = kept[:, None] * unit
+
+
 def leading_eigenpairs(
     apply: Callable[[Array], Array],
     start: Array,
@@ -56,8 +106,9 @@ def leading_eigenpairs(
     /,
     *,
     tolerance: float,
+    keep: int | None = None,
 ) -> tuple[Array, Array]:
-    r"""Return the leading eigenvalues and eigenvectors that converged.
+    r"""Return the leading eigenvalues that converged, and Ritz vectors.
 
     Parameters
     ----------
@@ -67,56 +118,68 @@ def leading_eigenpairs(
     start
         (d, p) in float64, p > k unless p = d: what the space begins with.
     k
-        How many are wanted; fewer come back where not all converged.
+        How many are needed; the search ends when they have converged.
     tolerance
         Largest error of an eigenvalue, as a share of the largest.
+    keep
+        How many are wanted where they come at no further cost, at least k.
+
+    Returns
+    -------
+    values
+        At most `keep`: the leading ones that converged.
+    vectors
+        (d, keep) leading Ritz vectors, or as many as the space has; those
+        beyond the values have not converged.
 
     Notes
     -----
-    Block Krylov space with full orthogonalisation, restarted from its leading
-    Ritz vectors (thick restart, Wu and Simon 2000), expanded by the residuals.
-    A Ritz value with residual r is off by at most r, and by
+    Block Lanczos with full orthogonalisation, restarted where the space gets
+    large from its leading Ritz vectors (thick restart, Wu and Simon 2000). A
+    Ritz value with residual r is off by at most r, and by
     :math:`r^2 / \delta` at a distance :math:`\delta` from the rest of the
     spectrum, for which the first Ritz value beyond the block stands.
     """
     xp = array_namespace(start)
     d, width = start.shape
-    V = xp.linalg.qr(start)[0]
-    W = apply(V)
-    for _ in range(_PASSES):
-        values, S = _ritz(V, W)
-        U, lead = V @ S, values[:width]
-        R = W @ S[:, :width] - U[:, :width] * lead
+    keep = max(k, keep or k)
+    X = xp.linalg.qr(start)[0]
+    nothing = xp.zeros((d, 0), dtype=start.dtype, device=device_of(start))
+    space = _Space(nothing, nothing, nothing[:0, :])
+    look_at = 0.0
+    for number in range(1, _PASSES + 1):
+        Y = apply(X)
+        space.grow(X, Y)
+        room = min(width, d - space.columns)
+        full = room == 0 or number == _PASSES
+        crowded = space.columns + width > _most_columns(width)
+        if not (full or crowded or space.columns >= look_at):
+            X = _beside(space.V, Y[:, :room])
+            continue
+        look_at = _GROWTH * space.columns
+        values, S = space.ritz()
+        looked = max(width, min(keep, space.columns))
+        R = space.W @ S[:, :looked]
+        R = R - (space.V @ S[:, :looked]) * values[:looked]
         settled = _settled(values, to_host(_norms(R)), tolerance)
-        room = min(width, d - V.shape[1])
-        if settled >= k or room == 0:
+        if settled >= k or full:
             break
-        if V.shape[1] + width > _BLOCKS * width:
-            V, W = U[:, : 2 * width], W @ S[:, : 2 * width]
-        X = _beside(V, R[:, :room])
-        V = xp.concat([V, X], axis=1)
-        W = xp.concat([W, apply(X)], axis=1)
-    k = min(k, settled)
-    return values[:k], U[:, :k]
-
-
-def _ritz(V: Array, W: Array) -> tuple[Array, Array]:
-    xp = array_namespace(V)
-    H = xp.matrix_transpose(V) @ W
-    values, S = xp.linalg.eigh((H + xp.matrix_transpose(H)) / 2)
-    return xp.flip(values), xp.flip(S, axis=1)
+        if crowded:
+            space.shrink(values, S[:, : 2 * width])
+        X = _beside(space.V, R[:, :room])
+    return values[: min(keep, settled)], space.V @ S[:, :keep]
 
 
 def _settled(values: Array, residuals: Any, tolerance: float) -> int:
     """Return how many leading Ritz values are as exact as is asked for."""
     theta = to_host(values)
-    width = len(residuals)
-    beyond = theta[width] if len(theta) > width else theta[width - 1]
-    gap = theta[:width] - beyond
+    looked = len(residuals)
+    beyond = theta[looked] if len(theta) > looked else theta[looked - 1]
+    gap = theta[:looked] - beyond
     # Without a gap to speak of the residual itself is the bound.
     error = residuals**2 / np.maximum(gap, residuals + np.finfo(float).tiny)
     wrong = np.flatnonzero(error > tolerance * theta[0])
-    return int(wrong[0]) if len(wrong) else width
+    return int(wrong[0]) if len(wrong) else looked
 
 
 def _norms(R: Array) -> Array:

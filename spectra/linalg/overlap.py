@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
+from array_api_compat import device as device_of
 from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
@@ -134,16 +135,27 @@ class PairSums:
         n = len(self.ranks)
         return self.squares / max(1, n * (n - 1) // 2)
 
-    def take(self, a: slice, b: slice, M: Array, /) -> None:
-        """Take in the products M (p k, q k) of the members in a and b."""
+    def take(self, a: slice, b: slice, M: Array, squares: Array, /) -> None:
+        """Take in products of the members in a and b, and their squares.
+
+        Parameters
+        ----------
+        a, b
+            Blocks of p and q members.
+        M, squares
+            (p, k, q, k) each.
+        """
         xp = array_namespace(M)
-        p, q, k = a.stop - a.start, b.stop - b.start, len(self.squares)
-        M = xp.reshape(M, (p, k, q, k))
-        squares = M * M
-        sums = to_host(xp.sum(squares, axis=(1, 3), dtype=xp.float64))
-        self.overlap[a, b] = sums
-        self.overlap[b, a] = sums.T
-        each = to_host(xp.sum(squares, axis=(0, 2), dtype=xp.float64))
+        p, k, q, _ = M.shape
+        # Sums of k squares in their own precision, the others in float64. A
+        # product is faster than the sum of a short axis.
+        one = xp.ones(k, dtype=M.dtype, device=device_of(M))
+        across = xp.reshape(xp.reshape(squares, (-1, k)) @ one, (p, k, q))
+        self.overlap[a, b] = to_host(xp.sum(across, axis=1, dtype=xp.float64))
+        self.overlap[b, a] = self.overlap[a, b].T
+        down = xp.sum(xp.reshape(squares, (p, k * q * k)), axis=0)
+        down = xp.reshape(down, (k, q, k))
+        each = to_host(xp.sum(down, axis=1, dtype=xp.float64))
         if a == b:
             # A member beside itself is no pair, and each pair is here twice.
             own = [to_host(squares[i, :, i, :]) for i in range(p)]
@@ -174,7 +186,9 @@ def pair_sums(
     for a, b in tiles(n, tile):
         left = xp.reshape(F[a, :, :], (-1, d))
         right = xp.reshape(F[b, :, :], (-1, d))
-        sums.take(a, b, left @ xp.matrix_transpose(right))
+        M = left @ xp.matrix_transpose(right)
+        M = xp.reshape(M, (a.stop - a.start, k, b.stop - b.start, k))
+        sums.take(a, b, M, M * M)
     return sums
 
 

@@ -8,6 +8,7 @@ range finder with two power iterations is off by 0.4 and is not offered.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -96,20 +97,66 @@ def block_krylov(
 
 
 def factored_svd(
-    A: Array, B: Array, /, *, scale: float
+    A: Array, B: Array, /, *, scale: float, tolerance: float = 0.0
 ) -> tuple[Array, Array, Array]:
     """Return all triplets of ``scale * B @ A`` without forming it.
 
     Parameters
     ----------
     A, B
-        Factors of shape (r, n) and (m, r), r <= min(m, n).
+        Factors of shape (r, n) and (m, r), r <= min(m, n), in float64.
     scale
         Multiplies the singular values; its sign goes to the left vectors.
+    tolerance
+        How far from orthonormal the vectors may be. Factors whose condition
+        allows it are made orthonormal by their Gram matrices instead of QR,
+        at a third of the cost.
     """
+    xp = array_namespace(A, B)
+    Bt = xp.matrix_transpose(B)
+    right, left = _whitening(A, tolerance), _whitening(Bt, tolerance)
+    if right is None or left is None:
+        return _factored_by_qr(A, B, scale)
+    core = scale * (xp.matrix_transpose(left.R) @ right.R)
+    W, s, Zh = xp.linalg.svd(core, full_matrices=False)
+    Uh = (xp.matrix_transpose(W) @ left.inverse) @ Bt
+    Vh = (Zh @ right.inverse) @ A
+    return xp.matrix_transpose(Uh), s, xp.matrix_transpose(Vh)
+
+
+def _factored_by_qr(
+    A: Array, B: Array, scale: float
+) -> tuple[Array, Array, Array]:
     xp = array_namespace(A, B)
     left, upper = xp.linalg.qr(B)
     right, lower = xp.linalg.qr(xp.matrix_transpose(A))
     core = scale * (upper @ xp.matrix_transpose(lower))
     W, s, Zh = xp.linalg.svd(core, full_matrices=False)
     return left @ W, s, right @ xp.matrix_transpose(Zh)
+
+
+@dataclass(frozen=True, slots=True)
+class _Whitening:
+    """``F = R @ O`` and ``O = inverse @ F`` with orthonormal rows O."""
+
+    R: Array
+    inverse: Array
+
+
+def _whitening(F: Array, tolerance: float) -> _Whitening | None:
+    """Return it for F (r, n), None where O would be off by more than that.
+
+    A Gram matrix squares the condition number: O is off by its square times
+    the rounding of F's dtype.
+    """
+    xp = array_namespace(F)
+    if tolerance == 0.0:
+        return None
+    Ft = xp.matrix_transpose(F)
+    values, Q = xp.linalg.eigh(F @ Ft)
+    eps = float(xp.finfo(F.dtype).eps)
+    if float(values[0]) * tolerance <= eps * float(values[-1]):
+        return None
+    lengths = xp.sqrt(values)
+    Qt = xp.matrix_transpose(Q)
+    return _Whitening(Q * lengths, Qt / lengths[:, None])

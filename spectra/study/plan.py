@@ -20,7 +20,7 @@ from spectra.subspaces.alignment import alignment_memory
 from spectra.subspaces.dense import plan_dense
 from spectra.subspaces.layer import LayerTask, kept_nbytes
 from spectra.subspaces.lowrank import low_rank_memory
-from spectra.subspaces.products import LayerCost
+from spectra.subspaces.products import LayerCost, product_dtype
 
 __all__ = ["Plan", "plan", "workers_within"]
 
@@ -145,13 +145,19 @@ def _side_nulls(task: LayerTask, settings: FitSettings) -> list[float]:
 def _cost(task: LayerTask, settings: FitSettings, room: int) -> LayerCost:
     """Return what a layer takes when `room` bytes are there for it."""
     dtype = np.float32 if settings.precision == "f32" else np.float64
-    shape, ranks = task.key.shape, _ranks(task)
+    shape, factors = task.key.shape, _factors(task)
+    ranks = [source.rank for source in factors]
     beside = _read_ahead(task)
     if _has_base(task):
         rows = len(ranks) * max(ranks, default=0)
         beside += alignment_memory(shape, rows)
-    if ranks:
-        return LayerCost(low_rank_memory(shape, ranks) + beside)
+    if factors:
+        needs = low_rank_memory(
+            shape, factors, rank=settings.rank,
+            dtype=product_dtype(len(factors), dtype),
+            save=settings.save_directions,
+        )  # fmt: skip
+        return LayerCost(needs + beside)
     cost = plan_dense(
         shape,
         len(task.holders),
@@ -195,9 +201,13 @@ def _has_base(task: LayerTask) -> bool:
     return task.base is not None or task.beside is not None
 
 
-def _ranks(task: LayerTask) -> list[int]:
+def _factors(task: LayerTask) -> list[LowRankSource]:
     sources = [held for _, _, held in task.holders]
-    return [s.rank for s in sources if isinstance(s, LowRankSource)]
+    return [s for s in sources if isinstance(s, LowRankSource)]
+
+
+def _ranks(task: LayerTask) -> list[int]:
+    return [source.rank for source in _factors(task)]
 
 
 def _stored(task: LayerTask) -> int:

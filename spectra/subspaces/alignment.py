@@ -5,7 +5,7 @@ members' sides add up to, and against each member's leading directions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spectra.backend.device import Device, to_host
 from spectra.linalg.gram import eigenpairs, gram
-from spectra.linalg.stacked import WIDE, stack_eigenpairs
+from spectra.linalg.stacked import WIDE, Rows, stack_eigenpairs
 from spectra.linalg.svd import block_krylov, gram_svd
 from spectra.subspaces.intruders import (
     UNKNOWN,
@@ -26,7 +26,7 @@ from spectra.subspaces.intruders import (
 from spectra.subspaces.members import MemberSums
 from spectra.subspaces.products import Alignment
 from spectra.subspaces.result import BaseFit, BaseSide
-from spectra.subspaces.stacks import JOINT, Stack, tile_size
+from spectra.subspaces.stacks import JOINT, Stack, needed, tile_size
 
 __all__ = [
     "ZERO_BASE",
@@ -116,7 +116,7 @@ def alignment_memory(shape: tuple[int, int], rows: int, /) -> int:
     known = m if m <= WIDE else _KNOWN
     held = 8 * (size + both * known)
     solver = 24 * size + 40 * m * m if m <= WIDE else 320 * _KNOWN * both
-    removed = 16 * rows * max(shape)
+    removed = 16 * min(rows, 2048) * max(shape)
     if rows == 0:
         removed = max((40 * d * d for d in shape if d <= WIDE), default=0)
     return held + max(solver, removed) + 48 * 1024 * max(shape)
@@ -125,7 +125,7 @@ def alignment_memory(shape: tuple[int, int], rows: int, /) -> int:
 def low_rank_alignment(
     frame: Frame,
     stack: Stack,
-    weighted: tuple[Array, Array],
+    weighted: tuple[Rows, Rows],
     k: int,
     digests: Sequence[str],
     /,
@@ -151,7 +151,7 @@ def low_rank_alignment(
     ):
         hits, energies = _sums_along(F, stack.s, k, B)
         sides.append(
-            _side(B, hits / n, energies, trace, _rest_of_rows(T, _lead(B)))
+            _side(B, hits / n, energies, trace, _rest_of_rows(T, _lead(B), k))
         )
     intruders = np.full(n, UNKNOWN)
     values = _like(frame.U, frame.values)
@@ -274,12 +274,11 @@ def _sums_along(F: Array, s: Float, k: int, B: Array) -> tuple[Float, Float]:
     return hits, energies
 
 
-def _rest_of_rows(T: Array, lead: Array) -> _Rest:
-    xp = array_namespace(T)
-    lead = xp.astype(lead, T.dtype)
-    rest = T - (T @ lead) @ xp.matrix_transpose(lead)
-    energy = float(xp.sum(rest * rest, dtype=xp.float64))
-    values = to_host(stack_eigenpairs(rest, JOINT)[0])
+def _rest_of_rows(T: Rows, lead: Array, k: int) -> _Rest:
+    xp = array_namespace(T.F)
+    rest = replace(T, removed=xp.astype(lead, T.F.dtype))
+    energy = sum(float(xp.sum(X * X, dtype=xp.float64)) for X in rest.panels())
+    values = to_host(stack_eigenpairs(rest, needed(k), keep=JOINT)[0])
     return _Rest(energy, np.clip(values, 0.0, None))
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
 from spectra.core.errors import Quarantine
-from spectra.linalg.gram import accurate_gram
+from spectra.linalg.gram import BLOCK, accurate_gram
 from spectra.linalg.krylov import krylov_memory
 from spectra.linalg.overlap import frobenius_overlap
 from spectra.linalg.stacked import WIDE
@@ -34,6 +34,7 @@ from spectra.subspaces.products import (
     Products,
     Register,
     Spread,
+    product_dtype,
 )
 from spectra.subspaces.representatives import deal
 from spectra.subspaces.sides import joint_sides
@@ -41,13 +42,9 @@ from spectra.subspaces.stacks import JOINT
 from spectra.weights.kept import KeptMaps, keeping
 from spectra.weights.stream import DenseReader
 
-__all__ = ["BLOCK", "dense_products", "plan_dense"]
+__all__ = ["dense_products", "plan_dense"]
 
 Float = NDArray[np.float64]
-
-BLOCK = 16_384
-"""Columns of a Gram block: 16 MiB for 256 members in float32. Fixed, so that
-sums have the same bits whatever memory or workers there are."""
 
 
 def plan_dense(
@@ -159,7 +156,9 @@ def dense_products(
         h=h,
         reference_energy=energy,
         rounding=np.array(sums.rounding),
-        resolution=how.resolution(len(register.kept)),
+        resolution=how.resolution(
+            len(register.kept), narrow=how.dtype == np.float32
+        ),
         singular_values=stack.s,
         ranks=stack.ranks,
         output=sides[0].fit,
@@ -207,7 +206,7 @@ def _inner_products(
     nearby values is exact, and unrelated members keep no common part.
     """
     device, n = how.device, len(kept)
-    dtype = how.product_dtype(n)
+    dtype = product_dtype(n, how.dtype)
     total = device.zeros((n + 1, n + 1))
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from spectra.backend.device import Device, to_host
 from spectra.core.catalog import DenseSource, LowRankSource
 from spectra.core.errors import Quarantine
-from spectra.linalg.gram import double_centred, gram
-from spectra.linalg.stacked import stack_eigenpairs
+from spectra.linalg.gram import BLOCK, double_centred, gram
+from spectra.linalg.stacked import Rows, stack_eigenpairs, stack_memory
 from spectra.subspaces.alignment import (
     ZERO_BASE,
     Frame,
@@ -26,21 +26,24 @@ from spectra.subspaces.products import (
     Products,
     Register,
     Spread,
+    product_dtype,
 )
 from spectra.subspaces.representatives import deal
 from spectra.subspaces.result import Directions, Folds, SideFit
 from spectra.subspaces.sides import side_fit
 from spectra.subspaces.stacks import (
     JOINT,
+    FactoredProducts,
     Stack,
     factored_products,
     fold_sums,
+    needed,
     significant,
-    stack_memory,
     tile_size,
 )
+from spectra.weights.kept import KeptMaps, keeping
 from spectra.weights.maps import LowRank
-from spectra.weights.moments import Moments, moments
+from spectra.weights.moments import Moments
 from spectra.weights.stream import (
     DenseReader,
     TensorReader,
@@ -56,34 +59,65 @@ _COMMON_PART = 1e-2
 """Where less of the energy than this lies in the members' differences,
 float32 products would leave their digits in the common part."""
 
+_FLOAT32 = 2.0**-24
+"""How far from orthonormal float32 directions may be before they are kept."""
 
-def low_rank_memory(shape: tuple[int, int], ranks: Sequence[int], /) -> int:
+
+def low_rank_memory(
+    shape: tuple[int, int],
+    sources: Sequence[LowRankSource],
+    /,
+    *,
+    rank: int,
+    dtype: Any,
+    save: bool,
+) -> int:
     """Return the bytes that `low_rank_products` takes at its peak.
 
-    Counted in float64, since a layer whose members hardly differ is done
-    again in it.
+    Parameters
+    ----------
+    shape
+        ``(out, in)``.
+    sources
+        The members.
+    rank
+        Directions a member that count in overlaps.
+    dtype
+        Of their directions.
+    save
+        Whether directions are kept.
     """
-    n, r, width = len(ranks), max(ranks), 8
-    stacks = n * r * (3 * sum(shape) + shape[1] + 2 * JOINT) * width
-    stacks += n * shape[1] * width
-    tiles = 6 * (tile_size(r) * r) ** 2 * width
-    smaller = sum(stack_memory(n * r, d) for d in shape)
-    return stacks + tiles + smaller + 64 * n * n
+    width = int(np.dtype(dtype).itemsize)
+    n, r = len(sources), max(source.rank for source in sources)
+    stacks = n * r * sum(shape) * width
+    starts = sum(source.A.nbytes for source in sources)
+    reading = starts + 8 * r * 6 * sum(shape) + 2 * n * BLOCK * width
+    tile = tile_size(r) * r
+    products = 8 * (7 * tile**2 + 4 * tile * max(shape))
+    spectra = max(
+        stack_memory(n * q, d, needed(rank), width=width)
+        for d in shape
+        for q in (r, min(r, rank))
+    )
+    kept = 8 * n * (12 * n + shape[1] + r * JOINT)
+    if save:
+        kept += 8 * n * min(r, rank) * sum(shape)
+    return stacks + max(reading, products, spectra) + kept
 
 
 @dataclass(frozen=True, slots=True)
 class _Factors:
-    """Decompositions of the members read so far, in rows, beside their A."""
+    """Decompositions of the members read so far, in rows."""
 
     device: Device
     U: Array
     V: Array
     s: Float
-    A: NDArray[Any]
     ranks: NDArray[np.int64]
     rounding: Float
     columns: Float
     moments: list[Moments]
+    dtype: Any
 
     @classmethod
     def empty(
@@ -96,17 +130,20 @@ class _Factors:
             U=device.zeros((n, r, shape[0]), kind),
             V=device.zeros((n, r, shape[1]), kind),
             s=np.zeros((n, r)),
-            A=np.zeros((n, r, shape[1]), dtype),
             ranks=np.zeros(n, np.int64),
             rounding=np.zeros(n),
             columns=np.zeros((n, shape[1])),
             moments=[],
+            dtype=dtype,
         )
 
     def put(self, j: int, update: LowRank) -> None:
         """Write the decomposition of one update into row j."""
         xp = self.device.xp
-        left, values, right = update.thin_svd(self.device.put)
+        tolerance = _FLOAT32 if self.dtype == np.float32 else 0.0
+        left, values, right = update.thin_svd(
+            self.device.put, tolerance=tolerance
+        )
         values = to_host(values)
         noise = max(left.shape[0], right.shape[0]) * np.finfo(float).eps
         q = int(np.count_nonzero(values > noise * values[0]))
@@ -114,22 +151,13 @@ class _Factors:
             leading = xp.matrix_transpose(vectors[:, :q])
             rows[j, :q, :] = xp.astype(leading, rows.dtype)
         self.s[j, :q] = values[:q]
-        A = update.initial_factor()
-        self.A[j, : update.rank] = A
         self.columns[j] = update.column_sums()
-        self.moments.append(moments(A))
+        self.moments.append(update.start_moments())
         self.ranks[j], self.rounding[j] = update.rank, update.rounding
 
     def stack(self, n: int) -> Stack:
         """Return the first `n` rows."""
         return Stack(self.U[:n, :, :], self.V[:n, :, :], self.s[:n])
-
-    def initial(self, n: int) -> Float:
-        """Return <A_i, A_j> of the raw factors, 0 where their ranks differ."""
-        flat = self.A[:n].reshape(n, -1)
-        products = to_host(gram(self.device.put(flat)))
-        same = self.ranks[:n, None] == self.ranks[None, :n]
-        return np.where(same, products, 0.0)
 
 
 def low_rank_products(
@@ -161,28 +189,25 @@ def low_rank_products(
     BudgetError
         When the factors of all members do not fit together.
     """
-    dtype = how.product_dtype(len(sources))
-    ranks = [source.rank for source in sources]
-    needs = low_rank_memory(shape, ranks)
+    dtype = product_dtype(len(sources), how.dtype)
+    r = max(source.rank for source in sources)
+    needs = low_rank_memory(
+        shape, sources, rank=how.rank, dtype=dtype, save=how.save
+    )
     if beside is not None:
-        needs += alignment_memory(shape, len(ranks) * max(ranks))
+        needs += alignment_memory(shape, len(sources) * r)
     how.budget.require("a layer of adapters", needs)
-    factors = _Factors.empty(how.device, shape, len(ranks), max(ranks), dtype)
-    register = _read_into(factors, sources, tensors)
+    factors = _Factors.empty(how.device, shape, len(sources), r, dtype)
+    register, initial = _read_into(factors, sources, tensors)
     n = register.require_two()
     stack = factors.stack(n)
-    products = factored_products(stack, how.rank)
+    products, resolution = _products(stack, how)
     inner = products.inner
-    centred = np.trace(double_centred(inner))
-    if dtype == np.float32 and centred < _COMMON_PART * np.trace(inner):
-        del factors, stack, products
-        exact = replace(how, dtype=np.float64)
-        return low_rank_products(sources, names, shape, tensors, exact, beside)
     lead, weighted = stack.truncated(how.rank), stack.weighted()
-    initial = factors.initial(n)
     kept = [names[i] for i in register.kept]
     fold_of = deal(inner, initial, "low-rank", kept)
-    joint = [stack_eigenpairs(T, JOINT) for T in weighted]
+    k = needed(how.rank)
+    joint = [stack_eigenpairs(T, k, keep=JOINT) for T in weighted]
     sides = [
         side_fit(
             values, F, pairs, _folds(T, vectors, stack.s, fold_of),
@@ -204,8 +229,8 @@ def low_rank_products(
         inner=inner,
         h=np.zeros(n),
         reference_energy=0.0,
-        rounding=factors.rounding[:n],
-        resolution=how.resolution(n),
+        rounding=factors.rounding[:n] + _kept_rounding(stack),
+        resolution=resolution,
         singular_values=lead.s,
         ranks=lead.ranks,
         output=sides[0],
@@ -252,24 +277,71 @@ def _beside(
 
 def _read_into(
     factors: _Factors, sources: Sequence[LowRankSource], tensors: TensorReader
-) -> Register:
-    register = Register()
-    for i, source in enumerate(sources):
-        try:
-            update = read_low_rank(source, tensors)
-        except Quarantine as reason:
-            register.failed.append((i, reason))
-            continue
-        if register.admits(i, update.digest, update.fault):
-            factors.put(len(register.kept) - 1, update)
-    return register
+) -> tuple[Register, Float]:
+    """Read each member once; return who counts, and the starts' products."""
+    register, ranks = Register(), []
+    width = factors.V.shape[2]
+    with keeping(sum(s.A.nbytes for s in sources), folder=None) as store:
+        starts = KeptMaps(store, factors.dtype, None)
+        for i, source in enumerate(sources):
+            try:
+                update = read_low_rank(source, tensors)
+            except Quarantine as reason:
+                register.failed.append((i, reason))
+                continue
+            if register.admits(i, update.digest, update.fault):
+                factors.put(len(register.kept) - 1, update)
+                starts.add(*update.start, update.rank * width)
+                ranks.append(update.rank)
+        return register, _initial(
+            starts, np.array(ranks, np.int64), width, factors.device
+        )
 
 
-def _folds(T: Array, Z: Array, s: Float, fold_of: NDArray[np.int64]) -> Folds:
+def _initial(
+    starts: KeptMaps,
+    ranks: NDArray[np.int64],
+    width: int,
+    device: Device,
+) -> Float:
+    """Return <A_i, A_j> of the raw factors, 0 where their ranks differ."""
+    n, ends = len(ranks), ranks * width
+    total = np.zeros((n, n))
+    for start in range(0, int(ends.max(initial=0)), BLOCK):
+        X = np.zeros((n, BLOCK), starts.dtype)
+        for i in np.flatnonzero(ends > start):
+            stop = min(start + BLOCK, int(ends[i]))
+            X[i, : stop - start] = starts.entries(int(i), start, stop)
+        total += to_host(gram(device.put(X)))
+    return np.where(ranks[:, None] == ranks[None, :], total, 0.0)
+
+
+def _products(stack: Stack, how: Pass) -> tuple[FactoredProducts, float]:
+    """Return the products, and c: eigenvalues below c * largest are noise."""
+    n = len(stack.s)
+    narrow = stack.dtype == np.float32
+    found = factored_products(stack, how.rank, dtype=stack.dtype)
+    inner = found.inner
+    if narrow:
+        centred = float(np.trace(double_centred(inner)))
+        if centred < _COMMON_PART * np.trace(inner):
+            found = factored_products(stack, how.rank, dtype=np.float64)
+            narrow = False
+    return found, how.resolution(n, narrow=narrow)
+
+
+def _kept_rounding(stack: Stack) -> Float:
+    """Return what keeping U and V in their dtype adds to squared norms."""
+    eps = float(np.finfo(stack.dtype).eps)
+    return np.asarray(eps**2 / 6 * np.sum(stack.s**2, axis=1))
+
+
+def _folds(T: Rows, Z: Array, s: Float, fold_of: NDArray[np.int64]) -> Folds:
     """Return a side's sums over folds in its joint directions Z (d, m)."""
-    xp = array_namespace(T)
-    n, r = s.shape
-    Y = xp.reshape(T @ xp.astype(Z, T.dtype), (n, r, -1))
+    xp = array_namespace(Z)
+    Y = T.F @ xp.astype(Z, T.F.dtype)
+    if T.weights is not None:
+        Y = Y * T.weights[:, :, None]
     counted = fold_of >= 0
     energies = np.sum(s**2, axis=1)[counted]
     traces = np.bincount(fold_of[counted], weights=energies)

@@ -29,6 +29,7 @@ __all__ = [
     "Register",
     "Spread",
     "TooFewMembersError",
+    "product_dtype",
 ]
 
 Float = NDArray[np.float64]
@@ -37,6 +38,11 @@ FEW = 64
 """Up to so many members products are formed in float64: it costs less than
 reading them, and with so few the rounding of float32 sums (1.2e-7 of the
 largest eigenvalue was seen) does not average out."""
+
+
+def product_dtype(n: int, dtype: Any, /) -> Any:
+    """Return the dtype in which the maps of `n` members are multiplied."""
+    return np.float64 if n <= FEW else dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +91,6 @@ class Pass:
     spill: Path
     opener: Opener = FileSource
 
-    def product_dtype(self, n: int, /) -> Any:
-        """Return the dtype in which the maps of `n` members are multiplied."""
-        return np.float64 if n <= FEW else self.dtype
-
     @property
     def side_resolution(self) -> float:
         """Return the share of a side's largest eigenvalue that is noise.
@@ -98,13 +100,13 @@ class Pass:
         """
         return 1e-6 if self.dtype == np.float32 else 1e-12
 
-    def resolution(self, n: int, /) -> float:
+    def resolution(self, n: int, /, *, narrow: bool) -> float:
         """Return c: eigenvalues below c times the largest are noise.
 
-        7e-9 was measured for float32 blocks of 16 k columns with float64
-        sums.
+        7e-9 was measured for `narrow` products, of float32 blocks of 16 k
+        columns with float64 sums.
         """
-        return 7e-9 if self.dtype == np.float32 else n * 2.2e-16
+        return 7e-9 if narrow else n * 2.2e-16
 
 
 @dataclass(slots=True)

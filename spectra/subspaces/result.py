@@ -152,8 +152,8 @@ class SideFit:
     ----------
     eigenvalues
         The largest (at most 64) of :math:`\sum_i x_i x_i^\top` (output side)
-        or :math:`\sum_i x_i^\top x_i` (input side), largest first. Of a side
-        wider than 5120 (`linalg.stacked.WIDE`) those that settled.
+        or :math:`\sum_i x_i^\top x_i` (input side), largest first. Those that
+        settled of a side that is too wide to be formed (`linalg.stacked`).
     trace
         The exact trace, :math:`\sum_i \|x_i\|^2`.
     projector_mean
@@ -235,7 +235,8 @@ class LayerFit:
         ``inner + h[:, None] + h[None, :] + reference_energy``.
     rounding
         N values q_i: sum of ulp^2 / 12 over the stored entries, what storage
-        in 16 (or 32) bits adds to a squared norm.
+        in 16 (or 32) bits adds to a squared norm; of adapters also what
+        keeping their directions in float32 adds.
     resolution
         c of the arithmetic: eigenvalues below ``c * largest`` are noise.
     singular_values

@@ -15,7 +15,7 @@ from spectra.linalg.krylov import (
     starting_block,
 )
 from spectra.linalg.overlap import PairSums, pair_sums
-from spectra.linalg.stacked import stack_eigenpairs
+from spectra.linalg.stacked import Rows, stack_eigenpairs
 from spectra.subspaces.members import MemberSums
 from spectra.subspaces.products import Pass
 from spectra.subspaces.result import Folds, SideFit
@@ -23,6 +23,7 @@ from spectra.subspaces.stacks import (
     JOINT,
     Stack,
     mean_projector,
+    needed,
     significant,
 )
 
@@ -139,7 +140,7 @@ def _folds(
 
 
 def _by_products(
-    side: int, weighted: Array, member: Member, n: int, how: Pass
+    side: int, weighted: Rows, member: Member, n: int, how: Pass
 ) -> tuple[Array, Array]:
     """Return the leading eigenpairs of a sum of members, from its products.
 
@@ -149,7 +150,7 @@ def _by_products(
 
     def apply(X: Array) -> Array:
         total = device.zeros(tuple(X.shape))
-        narrow = xp.astype(X, weighted.dtype)
+        narrow = xp.astype(X, weighted.F.dtype)
         for i in range(n):
             x = member(i)
             y = device.put(np.ascontiguousarray(x if side == 0 else x.T))
@@ -158,8 +159,9 @@ def _by_products(
         return total
 
     width = JOINT + OVERSAMPLING
-    lead = stack_eigenpairs(weighted, min(width, *weighted.shape))[1]
+    lead = stack_eigenpairs(weighted, 1, keep=width)[1]
     start = starting_block(xp.astype(lead, xp.float64), width)
     return leading_eigenpairs(
-        apply, start, JOINT, tolerance=how.side_resolution
-    )
+        apply, start, needed(how.rank), tolerance=how.side_resolution,
+        keep=JOINT,
+    )  # fmt: skip

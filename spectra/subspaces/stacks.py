@@ -13,9 +13,8 @@ from array_api_compat import device as device_of
 from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
-from spectra.linalg.krylov import krylov_memory
-from spectra.linalg.overlap import PairSums, block_sums, tiles
-from spectra.linalg.stacked import WIDE, stack_eigenpairs
+from spectra.linalg.overlap import PairSums, tiles
+from spectra.linalg.stacked import Rows, stack_eigenpairs
 from spectra.subspaces.result import Directions
 
 __all__ = [
@@ -26,8 +25,8 @@ __all__ = [
     "factored_products",
     "fold_sums",
     "mean_projector",
+    "needed",
     "significant",
-    "stack_memory",
     "tile_size",
 ]
 
@@ -50,10 +49,13 @@ def tile_size(rank: int, /) -> int:
     return max(1, 1024 // rank)
 
 
-def stack_memory(rows: int, d: int, /) -> int:
-    """Return the bytes that the spectrum of a stack (rows, d) takes."""
-    narrow = min(rows, d)
-    return 32 * narrow**2 if narrow <= WIDE else krylov_memory(d, JOINT)
+def needed(rank: int, /) -> int:
+    """Return how many eigenvalues of a side have to settle.
+
+    All that are judged, and as many as each member has directions; the others
+    up to `JOINT` are kept where they settle on the way.
+    """
+    return min(JOINT, max(CONSENSUS, rank))
 
 
 def significant(vectors: Array, eigenvalues: Float, resolution: float) -> Any:
@@ -81,6 +83,12 @@ class Stack:
     s: Float
 
     @property
+    def dtype(self) -> Any:
+        """Return NumPy's name for what U and V are kept in."""
+        xp = array_namespace(self.U)
+        return np.float32 if self.U.dtype == xp.float32 else np.float64
+
+    @property
     def ranks(self) -> NDArray[np.int64]:
         """Return each member's number of directions."""
         return np.asarray(np.count_nonzero(self.s, axis=1))
@@ -99,23 +107,20 @@ class Stack:
             input=_host32(input_),
         )
 
-    def weighted(self) -> tuple[Array, Array]:
+    def weighted(self) -> tuple[Rows, Rows]:
         """Return stacks T whose ``T.T @ T`` are C_out and C_in."""
-        return _rows(self.U * self._scale()), _rows(self.V * self._scale())
+        s = self.weights
+        return Rows(self.U, s), Rows(self.V, s)
 
     def weighted_input(self) -> Array:
         """Return V with each direction as long as its singular value."""
-        return self.V * self._scale()
+        return self.V * self.weights[:, :, None]
 
-    def _scale(self) -> Array:
+    @property
+    def weights(self) -> Array:
+        """Return `s` on the device."""
         xp = array_namespace(self.U)
-        s = xp.asarray(self.s, dtype=self.U.dtype, device=device_of(self.U))
-        return s[:, :, None]
-
-
-def _rows(F: Array) -> Array:
-    xp = array_namespace(F)
-    return xp.reshape(F, (-1, F.shape[2]))
+        return xp.asarray(self.s, dtype=self.U.dtype, device=device_of(self.U))
 
 
 def _host32(values: Array) -> NDArray[np.float32]:
@@ -138,8 +143,9 @@ def mean_projector(F: Array, /) -> tuple[Float, Float]:
         (N, C): the share of leading eigenvector l in the span of F_i.
     """
     xp = array_namespace(F)
-    values, vectors = stack_eigenpairs(_rows(F), JOINT)
-    kept = min(CONSENSUS, vectors.shape[1])
+    k = needed(F.shape[1])
+    values, vectors = stack_eigenpairs(Rows(F), k, keep=JOINT)
+    kept = min(CONSENSUS, values.shape[0])
     lead = xp.astype(vectors[:, :kept], F.dtype)
     shares = xp.sum((F @ lead) ** 2, axis=1)
     spectrum = np.clip(to_host(values) / F.shape[0], 0.0, None)
@@ -186,7 +192,9 @@ class FactoredProducts:
     input: PairSums
 
 
-def factored_products(stack: Stack, k: int, /) -> FactoredProducts:
+def factored_products(
+    stack: Stack, k: int, /, *, dtype: Any
+) -> FactoredProducts:
     r"""Return Gram matrix and overlaps of factored maps.
 
     Parameters
@@ -195,6 +203,8 @@ def factored_products(stack: Stack, k: int, /) -> FactoredProducts:
         Complete decompositions: x_i is exactly ``U_i.T @ diag(s_i) @ V_i``.
     k
         Directions a member that count in the overlaps.
+    dtype
+        Of the products; float64 where members hardly differ.
 
     Notes
     -----
@@ -203,34 +213,49 @@ def factored_products(stack: Stack, k: int, /) -> FactoredProducts:
     their leading k x k part: one pair of products serves all.
     """
     xp = array_namespace(stack.U)
+    kind = getattr(xp, np.dtype(dtype).name)
     n, r, _ = stack.U.shape
-    s = xp.asarray(stack.s, dtype=stack.U.dtype, device=device_of(stack.U))
+    s = xp.astype(stack.weights, kind)
     inner, rows = np.zeros((n, n)), np.zeros((n, n))
     k = min(k, r)
     ranks = np.minimum(stack.ranks, k)
     pairs = PairSums.empty(ranks, k), PairSums.empty(ranks, k)
     for a, b in tiles(n, tile_size(r)):
-        p, q = a.stop - a.start, b.stop - b.start
-        P = _rows(stack.U[a, :, :]) @ xp.matrix_transpose(
-            _rows(stack.U[b, :, :])
+        P, Q = (
+            _block_products(
+                xp.astype(F[a, :, :], kind, copy=False),
+                xp.astype(F[b, :, :], kind, copy=False),
+            )
+            for F in (stack.U, stack.V)
         )
-        Q = _rows(stack.V[a, :, :]) @ xp.matrix_transpose(
-            _rows(stack.V[b, :, :])
-        )
-        S = xp.reshape(s[a, :], (-1, 1)) * xp.reshape(s[b, :], (1, -1))
-        SQ = S * Q
-        for matrix, terms in ((inner, SQ * P), (rows, SQ * SQ)):
-            block = to_host(block_sums(terms, p, q, r))
-            matrix[a, b] = block
-            matrix[b, a] = block.T
-        for side, M in zip(pairs, (P, Q), strict=True):
-            side.take(a, b, _leading(xp, M, p, q, r, k))
-    np.fill_diagonal(inner, np.sum(stack.s**2, axis=1))
+        inner[a, b] = _weighted_sums(P * Q, s[a, :], s[b, :])
+        inner[b, a] = inner[a, b].T
+        squares = P * P, Q * Q
+        rows[a, b] = _weighted_sums(squares[1], s[a, :] ** 2, s[b, :] ** 2)
+        rows[b, a] = rows[a, b].T
+        for side, M, M2 in zip(pairs, (P, Q), squares, strict=True):
+            side.take(a, b, M[:, :k, :, :k], M2[:, :k, :, :k])
+    if dtype == np.float32:
+        # The terms of a squared norm have one sign, and so their errors.
+        np.fill_diagonal(inner, np.sum(stack.s**2, axis=1))
     return FactoredProducts(inner, rows, *pairs)
 
 
-def _leading(xp: Any, M: Array, p: int, q: int, r: int, k: int) -> Array:
-    if k >= r:
-        return M
-    M = xp.reshape(M, (p, r, q, r))[:, :k, :, :k]
-    return xp.reshape(M, (p * k, q * k))
+def _block_products(F: Array, G: Array) -> Array:
+    """Return the products of all rows of members of F and G, (p, r, q, r)."""
+    xp = array_namespace(F, G)
+    (p, r, d), q = F.shape, G.shape[0]
+    M = xp.reshape(F, (-1, d)) @ xp.matrix_transpose(xp.reshape(G, (-1, d)))
+    return xp.reshape(M, (p, r, q, r))
+
+
+def _weighted_sums(M: Array, s: Array, t: Array) -> Float:
+    """Return s_i^T M_ij t_j of each pair (p, q); sums of r in M's precision.
+
+    The second sum, over what the first left of r entries, is in float64.
+    """
+    xp = array_namespace(M, s, t)
+    p, r, q, _ = M.shape
+    left = xp.reshape(s, (p, 1, r)) @ xp.reshape(M, (p, r, q * r))
+    left = xp.reshape(left, (p, q, r)) * t
+    return np.asarray(to_host(xp.sum(left, axis=2, dtype=xp.float64)))

@@ -74,21 +74,33 @@ def decode_into(
         np.copyto(out, table[raw.reshape(out.shape)])
 
 
-def rounding_squares(values: NDArray[Any], dtype: str, /) -> NDArray[Any]:
-    """Return ulp^2 / 12 of each entry in the dtype it was stored in.
+def rounding_squares(
+    values: NDArray[Any], dtype: str, /, *, axis: int
+) -> NDArray[np.float64]:
+    """Return sums over an axis of ulp^2 / 12 in the dtype of storage.
 
-    This is the variance that rounding to that dtype adds to an entry. `values`
-    are the decoded entries; entries that are not finite give no number that
-    means something.
+    This is the variance that rounding to that dtype adds to an entry.
+
+    Parameters
+    ----------
+    values
+        Decoded entries (m, n); those that are not finite give no number that
+        means something.
+    dtype
+        What they were stored in.
+    axis
+        0 gives n sums, 1 gives m.
     """
     step, smallest = _GRAINS[dtype]
-    power = np.maximum(_power_of_two(values), smallest)
-    squares: NDArray[Any] = np.square(power.astype(np.float64) * step) / 12
-    return squares
+    power = np.maximum(_power_of_two(values), smallest).astype(np.float64)
+    sums: NDArray[np.float64] = np.einsum(
+        "ij,ij->j" if axis == 0 else "ij,ij->i", power, power
+    )
+    return sums * step**2 / 12
 
 
 def rounding_power(values: NDArray[Any], dtype: str, /) -> float:
-    """Return the sum of `rounding_squares`, without making them all."""
+    """Return the sum of ulp^2 / 12 over all entries, piece by piece."""
     step, smallest = _GRAINS[dtype]
     flat = values.reshape(-1)
     total = 0.0

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from spectra.core.errors import Quarantine
 from spectra.linalg.svd import factored_svd
+from spectra.weights.moments import Moments, moments
 from spectra.weights.soundness import fault_in
 
 __all__ = ["LowRank"]
@@ -29,6 +30,9 @@ class LowRank:
         What storing A and B in few bits adds to ``||x||^2``.
     digest
         Hash of the stored bytes and the scale.
+    start
+        A in the bytes it is stored in, and their dtype: for the test of a
+        shared start alone.
     """
 
     _A: Float
@@ -36,6 +40,7 @@ class LowRank:
     _scale: float
     rounding: float
     digest: bytes
+    start: tuple[NDArray[np.uint8], str]
 
     @property
     def rank(self) -> int:
@@ -47,9 +52,15 @@ class LowRank:
         """Return why it cannot be used; None where it can."""
         return fault_in(self._A, "F64") or fault_in(self._B, "F64")
 
-    def thin_svd(self, put: Any, /) -> tuple[Any, Any, Any]:
-        """Return U (out, r), s (r), V (in, r) on the device of `put`."""
-        return factored_svd(put(self._A), put(self._B), scale=self._scale)
+    def thin_svd(
+        self, put: Any, /, *, tolerance: float
+    ) -> tuple[Any, Any, Any]:
+        """Return U (out, r), s (r), V (in, r) on the device of `put`.
+
+        `tolerance` is how far from orthonormal U and V may be.
+        """
+        A, B = put(self._A), put(self._B)
+        return factored_svd(A, B, scale=self._scale, tolerance=tolerance)
 
     def rows(self, start: int, stop: int, /) -> Float:
         """Return rows ``[start, stop)`` of the map itself, (rows, in)."""
@@ -57,9 +68,10 @@ class LowRank:
 
     def column_sums(self) -> Float:
         """Return the sums over rows of the map itself, (in,)."""
-        sums: Float = self._scale * (self._B.sum(axis=0) @ self._A)
+        ones = np.ones(len(self._B))
+        sums: Float = self._scale * ((ones @ self._B) @ self._A)
         return sums
 
-    def initial_factor(self) -> Float:
-        """Return A as it is stored, for the test of a shared start alone."""
-        return self._A
+    def start_moments(self) -> Moments:
+        """Return how the entries of A are distributed."""
+        return moments(self._A)

@@ -1,5 +1,6 @@
 """How the entries of a tensor are distributed, piece by piece."""
 
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -40,14 +41,15 @@ def moments(values: NDArray[Any], /) -> Moments:
     """Return how the entries of an array are distributed."""
     flat = values.reshape(-1)
     n = flat.size
-    mean = float(sum(np.sum(x, dtype=float) for x in _pieces(flat))) / n
+    mean = sum(float(piece.sum()) for piece in _pieces(flat)) / n
     second = fourth = 0.0
     zeros = ones = 0
     for piece in _pieces(flat):
-        zeros += piece.size - int(np.count_nonzero(piece))
+        zeros += int(np.count_nonzero(piece == 0))
         ones += int(np.count_nonzero(piece == 1))
-        squares = np.square(piece - piece.dtype.type(mean))
-        second += float(np.sum(squares, dtype=float))
+        deviations = piece - mean
+        second += float(deviations @ deviations)
+        squares = deviations * deviations
         fourth += float(squares @ squares)
     variance = second / n
     # A constant leaves the rounding of its mean.
@@ -56,8 +58,9 @@ def moments(values: NDArray[Any], /) -> Moments:
     return Moments(mean, variance**0.5, kurtosis, zeros / n, ones / n)
 
 
-def _pieces(flat: NDArray[Any]) -> list[NDArray[Any]]:
-    return [flat[i : i + _PIECE] for i in range(0, flat.size, _PIECE)]
+def _pieces(flat: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, flat.size, _PIECE):
+        yield flat[start : start + _PIECE].astype(np.float64, copy=False)
 
 
 def moments_table(rows: list[Moments], /) -> tuple[NDArray[np.float64], ...]:

@@ -32,6 +32,9 @@ Array = NDArray[Any]
 
 _NAMES = {4: "F32", 8: "F64"}
 
+_NARROW = 4
+"""Bytes of a number that float32 holds exactly."""
+
 
 @dataclass(slots=True)
 class TensorReader:
@@ -272,20 +275,28 @@ def _digest(source: DenseSource, raw: Any) -> bytes:
 
 def read_low_rank(source: LowRankSource, tensors: TensorReader, /) -> LowRank:
     """Return one adapter's update of one layer."""
-    digest, factors, squares = hashlib.sha256(), [], []
-    for ref in source.tensors:
-        raw = tensors.read(ref, 0, ref.size)
-        digest.update(raw)
-        digest.update(ref.dtype.encode())
-        values = np.empty(ref.size, np.float64)
-        decode_into(raw, ref.dtype, values)
-        factors.append(values.reshape(ref.shape))
-        squares.append(rounding_squares(factors[-1], ref.dtype))
+    digest = hashlib.sha256()
+    A, around_A, start = _factor(source.A, tensors, digest, axis=1)
+    B, around_B, _ = _factor(source.B, tensors, digest, axis=0)
     digest.update(np.float64(source.scale).tobytes())
-    (A, B), (in_A, in_B) = factors, squares
     # An error in B_ok moves row o by A_k, one in A_kj column j by B_k.
     rounding = source.scale**2 * float(
-        in_B.sum(axis=0) @ (A * A).sum(axis=1)
-        + in_A.sum(axis=1) @ (B * B).sum(axis=0)
+        around_B @ np.einsum("kj,kj->k", A, A)
+        + around_A @ np.einsum("ok,ok->k", B, B)
     )
-    return LowRank(A, B, source.scale, rounding, digest.digest())
+    stored = start, source.A.dtype
+    return LowRank(A, B, source.scale, rounding, digest.digest(), stored)
+
+
+def _factor(
+    ref: TensorRef, tensors: TensorReader, digest: Any, /, *, axis: int
+) -> tuple[Array, Array, NDArray[np.uint8]]:
+    """Return a factor, its sums of ulp^2 / 12 and its bytes."""
+    raw = tensors.read(ref, 0, ref.size)
+    digest.update(raw)
+    digest.update(ref.dtype.encode())
+    wide = ref.nbytes // ref.size > _NARROW
+    values = np.empty(ref.shape, np.float64 if wide else np.float32)
+    decode_into(raw, ref.dtype, values)
+    around = rounding_squares(values, ref.dtype, axis=axis)
+    return values.astype(np.float64, copy=False), around, raw.copy()

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 import spectra
 from spectra.linalg.gram import double_centred
+from spectra.statistics.vectors import deviations
 from tests.checkpoints import adapters, dense, factors, write_adapter
 from tests.seam import sine
 
@@ -153,8 +154,18 @@ def test_many_members_are_multiplied_in_float32(tmp_path):
     np.testing.assert_allclose(found, norms, rtol=2e-8)
 
 
+def singular_values_of(layer):
+    """Return those of the centred model axis."""
+    values = np.linalg.eigvalsh(double_centred(layer.inner))[::-1]
+    return np.sqrt(np.maximum(values, 0))
+
+
 def test_many_adapters_that_hardly_differ_keep_their_digits(tmp_path):
-    """Float32 products would lose them: such a layer is done in float64."""
+    """Float32 products would lose them: such a layer's are float64.
+
+    Its directions are kept in float32, about as finely as they were stored.
+    No singular value moves by more than the floor that the layer states.
+    """
     rng = np.random.default_rng(5)
     A, B = factors(rng, 40, 4, 30)
     maps = []
@@ -163,8 +174,16 @@ def test_many_adapters_that_hardly_differ_keep_their_digits(tmp_path):
         a = A.astype("f4")
         write_adapter(tmp_path / f"a{i:02d}", {"q": (a, b)}, 4)
         maps.append(b.astype("f8") @ a.astype("f8"))
-    run = spectra.fit(spectra.scan(tmp_path))
-    assert_spectrum(run.value.layers[0], maps, "f32")
+    catalog = spectra.scan(tmp_path)
+    (layer,) = spectra.fit(catalog).value.layers
+    expected = np.sqrt(eigenvalues(maps))
+    axis = deviations(layer, [f"a{i:02d}" for i in range(70)])
+    moved = np.abs(singular_values_of(layer) - expected)
+    assert (moved <= np.sqrt(axis.floor)).all()
+    assert axis.floor < 1e-4 * axis.eigenvalues[0]
+    (layer,) = spectra.fit(catalog, precision="f64").value.layers
+    # 1e-16 of the common part is 1e-9 of what the members differ by.
+    assert_spectrum(layer, maps, "f32")
 
 
 @pytest.mark.parametrize("shape", [(30, 50), (50, 30)])

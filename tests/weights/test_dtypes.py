@@ -110,13 +110,18 @@ def spacing(dtype):
     return np.array(kept), np.array([gaps[abs(v)] for v in kept])
 
 
+def each_rounding(values, dtype):
+    """Return ulp^2 / 12 of each number."""
+    return rounding_squares(values[None, :], dtype, axis=0)
+
+
 @pytest.mark.parametrize("wide", [np.float32, np.float64])
 @pytest.mark.parametrize("dtype", SMALL)
 def test_rounding_is_the_gap_to_the_neighbour(dtype, wide):
     with np.errstate(invalid="ignore"):
         values, ulp = spacing(dtype)
     assert len(values) > 200
-    squares = rounding_squares(values.astype(wide), dtype)
+    squares = each_rounding(values.astype(wide), dtype)
     np.testing.assert_allclose(squares, ulp**2 / 12, rtol=1e-12)
 
 
@@ -128,7 +133,7 @@ def test_rounding_of_wide_dtypes_is_numpy_s_spacing(dtype, wide):
     values = rng.standard_normal(5000) * 10.0 ** rng.integers(-30, 30, 5000)
     values = np.append(values, [0.0, 1.0, -2.0, 1e-310, 1e-40]).astype(wide)
     ulp = np.spacing(np.abs(values)).astype(np.float64)
-    squares = rounding_squares(values, dtype)
+    squares = each_rounding(values, dtype)
     np.testing.assert_allclose(squares, ulp**2 / 12, rtol=1e-12)
 
 
@@ -138,8 +143,12 @@ def test_the_power_is_the_sum(dtype):
     values = rng.standard_normal((317, 421)).astype(ML[dtype])
     wide = values.astype(np.float32)
     power = rounding_power(wide, dtype)
-    total = rounding_squares(wide, dtype).sum()
+    total = each_rounding(wide.reshape(-1), dtype).sum()
     assert power == pytest.approx(total, rel=1e-12)
+    for axis in (0, 1):
+        sums = rounding_squares(wide, dtype, axis=axis)
+        each = each_rounding(wide.reshape(-1), dtype).reshape(wide.shape)
+        np.testing.assert_allclose(sums, each.sum(axis=axis), rtol=1e-12)
     assert total > 0
 
 
