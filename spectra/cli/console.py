@@ -7,16 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-
 from spectra.core.catalog import Quarantined
 from spectra.core.events import Observer
 from spectra.core.events import Progress as Event
@@ -30,12 +20,9 @@ __all__ = [
     "quarantined",
     "reader_may_leave",
     "say",
-    "stderr",
     "table",
+    "traceback",
 ]
-
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-_stdout = Console(highlight=False, soft_wrap=True)
 
 _UNBOUNDED = 10_000
 """Width of a table that goes to a file: nothing is cut there."""
@@ -58,6 +45,14 @@ def reader_may_leave() -> Iterator[None]:
         # Python flushes stdout once more when it ends: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def traceback() -> None:
+    """Print where the error that is being handled came from, on stderr."""
+    from rich.console import Console
+    from rich.traceback import Traceback
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Traceback())
 
 
 def say(text: str = "") -> None:
@@ -84,6 +79,9 @@ def table(
     On a terminal the first column gives way until the table fits; the middle
     of its longest values goes, since layers differ at both ends.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     cells = [[printable(cell, 1000) for cell in row] for row in rows]
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
@@ -114,9 +112,20 @@ def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:
 @contextmanager
 def observer(title: str) -> Iterator[Observer | None]:
     """Give an observer that draws a bar on stderr; None off a terminal."""
+    from rich.console import Console
+
+    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     if not stderr.is_terminal:
         yield None
         return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

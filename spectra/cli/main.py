@@ -7,12 +7,11 @@ from types import FrameType
 from typing import Annotated, Protocol, runtime_checkable
 
 import typer
-from rich.traceback import Traceback
 
 from spectra.cli.basis import command as basis
 from spectra.cli.cache import app as cache
 from spectra.cli.compare import command as compare
-from spectra.cli.console import problem, reader_may_leave, stderr
+from spectra.cli.console import problem, reader_may_leave, traceback
 from spectra.cli.demo import command as demo
 from spectra.cli.doctor import command as doctor
 from spectra.cli.fit import command as fit
@@ -24,7 +23,7 @@ from spectra.cli.report import command as report
 from spectra.cli.run import command as run_command
 from spectra.cli.scan import command as scan
 from spectra.core.errors import SpectraError
-from spectra.core.provenance import VERSION
+from spectra.core.provenance import version as our_version
 
 __all__ = ["app", "run"]
 
@@ -58,7 +57,7 @@ app.add_typer(cache, name="cache")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"spectra {VERSION}")
+        typer.echo(f"spectra {our_version()}")
         raise typer.Exit
 
 
@@ -129,4 +128,4 @@ def _run() -> int:
 
 def _trace() -> None:
     if "--debug" in sys.argv:
-        stderr.print(Traceback())
+        traceback()
