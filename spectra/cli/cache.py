@@ -21,6 +21,7 @@ app = typer.Typer(
     help="List, prune or verify the files that were read from a hub.\n\n"
     "Example: spectra cache ls",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 _INTEGRITY = 7

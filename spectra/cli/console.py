@@ -1,16 +1,17 @@
 """What the commands have in common at the terminal."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spectra.core.catalog import Quarantined
-from spectra.core.events import Observer
-from spectra.core.events import Progress as Event
 from spectra.core.text import printable
+
+if TYPE_CHECKING:
+    from spectra.core.catalog import Quarantined
+    from spectra.core.events import Observer
+    from spectra.core.events import Progress as Event
 
 __all__ = [
     "document",
@@ -63,6 +64,8 @@ def say(text: str = "") -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document on stdout."""
+    import json
+
     say(json.dumps(value, sort_keys=True, allow_nan=False, indent=1))
 
 
@@ -97,7 +100,7 @@ def table(
         console.print(shown, no_wrap=True)
 
 
-def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:
+def quarantined(records: "Sequence[Quarantined]", *, kept: int) -> None:
     """Print one line on stderr for each thing that was set aside."""
     total = kept + len({q.id for q in records if q.layer is None})
     for record in records:
@@ -110,7 +113,7 @@ def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:
 
 
 @contextmanager
-def observer(title: str) -> Iterator[Observer | None]:
+def observer(title: str) -> "Iterator[Observer | None]":
     """Give an observer that draws a bar on stderr; None off a terminal."""
     from rich.console import Console
 
@@ -138,7 +141,7 @@ def observer(title: str) -> Iterator[Observer | None]:
     with bar:
         task = bar.add_task(title, total=None, subject="")
 
-        def draw(event: Event) -> None:
+        def draw(event: "Event") -> None:
             bar.update(
                 task,
                 total=event.total,
