@@ -10,8 +10,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from spectra.core import provenance
-
 if TYPE_CHECKING:
     from spectra.api.catalog import Catalog, scan
     from spectra.api.compare import Comparison, compare
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
     from spectra.api.matching import Match, match
     from spectra.api.overlap import OverlapReport, overlap
     from spectra.api.run import Run, fit, load
+
+    __version__: str
 
 __all__ = [
     "Catalog",
@@ -37,8 +37,6 @@ __all__ = [
     "scan",
 ]
 
-__version__ = provenance.VERSION
-
 _WHERE = {
     "Catalog": "catalog", "scan": "catalog",
     "Comparison": "compare", "compare": "compare",
@@ -51,6 +49,10 @@ _WHERE = {
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are first used: NumPy takes time."""
+    if name == "__version__":
+        from spectra.core.provenance import version
+
+        return version()
     if name in _WHERE:
         return getattr(import_module(f"spectra.api.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'spectra' has no attribute {name!r}")

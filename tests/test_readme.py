@@ -11,9 +11,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import typer
 
-from spectra.cli.main import app
+from spectra.cli.commands import COMMANDS, command_of
 from tests.checkpoints import adapters
 from tests.hub import Hub, Repository
 
@@ -183,17 +182,16 @@ def test_the_cache_of_the_hubs_client(
 
 
 def test_every_command_and_option_named_is_there() -> None:
-    commands = typer.main.get_group(app).commands
     code = INLINE.findall(README)
     verbs = [text.split()[1] for text in code if text.startswith("spectra ")]
     assert verbs
-    assert set(verbs) <= commands.keys()
+    assert set(verbs) <= COMMANDS.keys()
     options = [text.split()[0] for text in code if text.startswith("--")]
     assert options
     known = {
         name
         for verb in ("fit", "run")
-        for each in commands[verb].params
+        for each in command_of(verb).params
         for name in each.opts
     }
     assert set(options) <= known

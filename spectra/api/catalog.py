@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spectra.core import catalog as core
 from spectra.core.events import Observer
 from spectra.core.settings import FitSettings, HubQuery
 from spectra.core.text import printable
-from spectra.study.plan import Plan, plan
 from spectra.study.scan import scan_sources
 from spectra.weights.catalog_file import catalog_json, write_catalog
 from spectra.weights.coverage import coverage
+
+if TYPE_CHECKING:
+    from spectra.study.plan import Plan
 
 __all__ = ["Catalog", "scan"]
 
@@ -67,8 +69,10 @@ class Catalog:
         """
         return coverage(self.value)
 
-    def plan(self, **settings: Any) -> Plan:
+    def plan(self, **settings: Any) -> "Plan":
         """Return what `fit` with these settings would read and need."""
+        from spectra.study.plan import plan
+
         return plan(self.value, FitSettings(**settings))
 
     def save(self, path: str | Path, /) -> None:

@@ -10,8 +10,6 @@ from spectra.api.run import Run
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer
 from spectra.core.settings import OverlapSettings
-from spectra.report import write
-from spectra.report.page import html, summary_html
 from spectra.statistics.document.report import measure
 from spectra.store.runfile import add_report, read_report
 
@@ -42,6 +40,8 @@ class OverlapReport:
         return f"OverlapReport({counts})"
 
     def _repr_html_(self) -> str:
+        from spectra.report import summary_html
+
         return summary_html(self.document)
 
     @property
@@ -60,6 +60,8 @@ class OverlapReport:
 
     def to_html(self) -> str:
         """Return ``report.html`` as text."""
+        from spectra.report import html
+
         return html(self.document, self.run.value)
 
     def to_dataframe(self) -> Any:
@@ -87,6 +89,8 @@ class OverlapReport:
         formats: Sequence[str] = ("html", "json", "csv", "md"),
     ) -> tuple[Path, ...]:
         """Write the report's files into a folder and return their paths."""
+        from spectra.report import write
+
         return write(
             self.document, self.run.value, Path(folder), formats=formats
         )

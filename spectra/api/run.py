@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spectra.api.catalog import Catalog
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.store.runfile import read
-from spectra.study.fit import fit_population
 from spectra.subspaces.joint import Subspace, joint_subspace
 from spectra.subspaces.result import LayerFit, Member, PopulationFit
+
+if TYPE_CHECKING:
+    from spectra.api.catalog import Catalog
 
 __all__ = ["Run", "fit", "load"]
 
@@ -94,7 +95,7 @@ class Run:
 
 
 def fit(
-    catalog: Catalog,
+    catalog: "Catalog",
     /,
     out: str | Path | None = None,
     *,
@@ -124,6 +125,8 @@ def fit(
     StorageError
         When the run file cannot be written.
     """
+    from spectra.study.fit import fit_population
+
     path = None if out is None else Path(out)
     value = fit_population(
         catalog.value, FitSettings(**settings), out=path, on_event=on_event

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from spectra.api.run import load
+import spectra
 from spectra.cli import console, options
-from spectra.study.basis import write_basis
 
 __all__ = ["command"]
 
@@ -35,8 +34,10 @@ def command(
 
     Example: spectra basis run.h5 -o basis.safetensors -k 4
     """
+    from spectra.study.basis import write_basis
+
     basis = write_basis(
-        load(run).value, out, k=k, axis=axis, layers=tuple(layers)
+        spectra.load(run).value, out, k=k, axis=axis, layers=tuple(layers)
     )
     if json:
         console.document(

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,9 @@ from spectra.cli import console, options
 from spectra.core.errors import UsageError
 from spectra.core.places import cache_folder
 from spectra.core.text import printable
-from spectra.hub import shelf
+
+if TYPE_CHECKING:
+    from spectra.hub import shelf
 
 __all__ = ["app", "ls", "prune", "verify"]
 
@@ -19,6 +21,7 @@ app = typer.Typer(
     help="List, prune or verify the files that were read from a hub.\n\n"
     "Example: spectra cache ls",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 _INTEGRITY = 7
@@ -31,6 +34,8 @@ def ls(json: options.Json = False) -> None:
 
     Example: spectra cache ls
     """
+    from spectra.hub import shelf
+
     spool = _spool()
     found = shelf.entries(spool)
     nbytes = sum(entry.nbytes for entry in found)
@@ -78,6 +83,8 @@ def prune(
 
     Example: spectra cache prune --older-than 30 --to 10GiB
     """
+    from spectra.hub import shelf
+
     if older_than is None and to is None and not everything:
         raise UsageError(
             "E_PRUNE",
@@ -118,6 +125,8 @@ def verify(
 
     Example: spectra cache verify --repair
     """
+    from spectra.hub import shelf
+
     spool = _spool()
     with console.observer("verifying") as watch:
         report = shelf.verify(spool, repair=repair, on_event=watch)
@@ -138,7 +147,7 @@ def _spool() -> Path:
     return cache_folder() / "spool"
 
 
-def _row(entry: shelf.Entry) -> dict[str, Any]:
+def _row(entry: "shelf.Entry") -> dict[str, Any]:
     return {
         "path": str(entry.folder),
         "origin": entry.origin,
@@ -148,7 +157,7 @@ def _row(entry: shelf.Entry) -> dict[str, Any]:
     }
 
 
-def _name(entry: shelf.Entry) -> str:
+def _name(entry: "shelf.Entry") -> str:
     return printable(entry.origin or entry.folder.name)
 
 
@@ -156,7 +165,7 @@ def _mib(nbytes: int) -> str:
     return f"{nbytes / 2**20:.1f}"
 
 
-def _when(entry: shelf.Entry) -> str:
+def _when(entry: "shelf.Entry") -> str:
     return (
         datetime.fromtimestamp(entry.used)
         .astimezone()
@@ -164,11 +173,11 @@ def _when(entry: shelf.Entry) -> str:
     )
 
 
-def _state(entry: shelf.Entry) -> str:
+def _state(entry: "shelf.Entry") -> str:
     return "" if entry.whole else "unfinished"
 
 
-def _complaint(damage: shelf.Damage, repaired: bool) -> str:
+def _complaint(damage: "shelf.Damage", repaired: bool) -> str:
     next_step = (
         "removed; it is fetched again when it is needed"
         if repaired

@@ -5,9 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectra.api.compare import Comparison
-from spectra.api.compare import compare as compare_runs
-from spectra.api.run import load
+import spectra
 from spectra.cli import console, options
 from spectra.core.settings import OverlapSettings
 
@@ -43,9 +41,9 @@ def command(
     Example: spectra compare A.h5 B.h5 -o both.h5
     """
     with console.observer("comparing") as watch:
-        found = compare_runs(
-            load(a),
-            load(b),
+        found = spectra.compare(
+            spectra.load(a),
+            spectra.load(b),
             out=out,
             on_event=watch,
             **options.chosen(OverlapSettings, context),
@@ -56,7 +54,7 @@ def command(
         _show(found)
 
 
-def _show(found: Comparison) -> None:
+def _show(found: "spectra.Comparison") -> None:
     in_both = found.document["populations"]["in_both"]
     if in_both:
         console.say(

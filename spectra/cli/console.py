@@ -1,26 +1,17 @@
 """What the commands have in common at the terminal."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-
-from spectra.core.catalog import Quarantined
-from spectra.core.events import Observer
-from spectra.core.events import Progress as Event
 from spectra.core.text import printable
+
+if TYPE_CHECKING:
+    from spectra.core.catalog import Quarantined
+    from spectra.core.events import Observer
+    from spectra.core.events import Progress as Event
 
 __all__ = [
     "document",
@@ -30,12 +21,9 @@ __all__ = [
     "quarantined",
     "reader_may_leave",
     "say",
-    "stderr",
     "table",
+    "traceback",
 ]
-
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-_stdout = Console(highlight=False, soft_wrap=True)
 
 _UNBOUNDED = 10_000
 """Width of a table that goes to a file: nothing is cut there."""
@@ -60,6 +48,14 @@ def reader_may_leave() -> Iterator[None]:
         raise SystemExit(0) from None
 
 
+def traceback() -> None:
+    """Print where the error that is being handled came from, on stderr."""
+    from rich.console import Console
+    from rich.traceback import Traceback
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Traceback())
+
+
 def say(text: str = "") -> None:
     """Print a line of plain text on stdout."""
     with reader_may_leave():
@@ -68,6 +64,8 @@ def say(text: str = "") -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document on stdout."""
+    import json
+
     say(json.dumps(value, sort_keys=True, allow_nan=False, indent=1))
 
 
@@ -84,6 +82,9 @@ def table(
     On a terminal the first column gives way until the table fits; the middle
     of its longest values goes, since layers differ at both ends.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     cells = [[printable(cell, 1000) for cell in row] for row in rows]
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
@@ -99,7 +100,7 @@ def table(
         console.print(shown, no_wrap=True)
 
 
-def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:
+def quarantined(records: "Sequence[Quarantined]", *, kept: int) -> None:
     """Print one line on stderr for each thing that was set aside."""
     total = kept + len({q.id for q in records if q.layer is None})
     for record in records:
@@ -112,11 +113,22 @@ def quarantined(records: Sequence[Quarantined], *, kept: int) -> None:
 
 
 @contextmanager
-def observer(title: str) -> Iterator[Observer | None]:
+def observer(title: str) -> "Iterator[Observer | None]":
     """Give an observer that draws a bar on stderr; None off a terminal."""
+    from rich.console import Console
+
+    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     if not stderr.is_terminal:
         yield None
         return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -129,7 +141,7 @@ def observer(title: str) -> Iterator[Observer | None]:
     with bar:
         task = bar.add_task(title, total=None, subject="")
 
-        def draw(event: Event) -> None:
+        def draw(event: "Event") -> None:
             bar.update(
                 task,
                 total=event.total,

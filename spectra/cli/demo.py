@@ -4,11 +4,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from spectra.api.chain import run_study
-from spectra.api.overlap import OverlapReport
+import spectra
 from spectra.cli import console, options
 from spectra.cli.overlap import show
 from spectra.study.studyfile import Population, Report, Study
@@ -26,6 +24,8 @@ def command(
 
     Example: spectra demo -o demo-report
     """
+    from spectra.api.chain import run_study
+
     with as_file(files("spectra") / "demo_population") as folder:
         study = Study(
             population=Population(sources=(str(folder),)),
@@ -41,7 +41,7 @@ def command(
     console.say(f"\nlook at {page}")
 
 
-def _artefact(report: OverlapReport) -> str:
+def _artefact(report: "spectra.OverlapReport") -> str:
     """Return what of the population is an artefact of a shared start."""
     population = report.document["population"]
     groups = population["initialisation"]["groups"]
@@ -58,9 +58,11 @@ def _artefact(report: OverlapReport) -> str:
 
 
 def _input_overlaps(
-    report: OverlapReport, together: set[str]
+    report: "spectra.OverlapReport", together: set[str]
 ) -> tuple[float, float, float]:
     """Return mean overlaps of pairs in the group, of others, and by chance."""
+    import numpy as np
+
     within, across, chance = [], [], []
     models = report.run.models
     for layer in report.run.value.layers:

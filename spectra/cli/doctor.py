@@ -1,6 +1,5 @@
 """``spectra doctor``: whether what is needed works here."""
 
-from spectra.backend.probe import probe_devices
 from spectra.cli import console, options
 from spectra.core.provenance import versions
 
@@ -12,6 +11,8 @@ def command(json: options.Json = False) -> None:
 
     Example: spectra doctor
     """
+    from spectra.backend.probe import probe_devices
+
     found, probes = versions(), probe_devices()
     if json:
         console.document(

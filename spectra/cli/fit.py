@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spectra.api.catalog import scan
-from spectra.api.run import Run
-from spectra.api.run import fit as fit_catalog
+import spectra
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
 from spectra.core.settings import FitSettings, HubQuery
@@ -51,7 +49,7 @@ def command(
     Example: spectra fit adapters/ -o run.h5
     """
     with console.observer("scanning") as watch:
-        catalog = scan(
+        catalog = spectra.scan(
             *sources,
             match=match,
             limit=limit,
@@ -59,7 +57,7 @@ def command(
             **options.chosen(HubQuery, context),
         )
     with console.observer("fitting") as watch:
-        run = fit_catalog(
+        run = spectra.fit(
             catalog,
             out,
             on_event=watch,
@@ -72,7 +70,7 @@ def command(
     finish(run.value.quarantine, len(run.models), quarantine_ok)
 
 
-def _show(run: Run) -> None:
+def _show(run: "spectra.Run") -> None:
     reasons = Counter(record.code for record in run.value.left_out)
     if reasons:
         counts = ", ".join(f"{n} {r}" for r, n in sorted(reasons.items()))
@@ -83,7 +81,7 @@ def _show(run: Run) -> None:
     )
 
 
-def _summary(run: Run) -> dict[str, object]:
+def _summary(run: "spectra.Run") -> dict[str, object]:
     return {
         "run": str(run.path),
         "n_scanned": run.value.n_scanned,

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from spectra.api.lineage import lineage
-from spectra.api.run import load
+import spectra
 from spectra.cli import console, options
 from spectra.core.text import printable
 
@@ -19,7 +18,7 @@ def command(run: options.RunFile, json: options.Json = False) -> None:
 
     Example: spectra lineage run.h5
     """
-    document = lineage(load(run)).document
+    document = spectra.lineage(spectra.load(run)).document
     if json:
         console.document(document)
         return

@@ -2,29 +2,15 @@
 
 import signal
 import sys
-from collections.abc import Callable
 from types import FrameType
 from typing import Annotated, Protocol, runtime_checkable
 
 import typer
-from rich.traceback import Traceback
 
-from spectra.cli.basis import command as basis
-from spectra.cli.cache import app as cache
-from spectra.cli.compare import command as compare
-from spectra.cli.console import problem, reader_may_leave, stderr
-from spectra.cli.demo import command as demo
-from spectra.cli.doctor import command as doctor
-from spectra.cli.fit import command as fit
-from spectra.cli.lineage import command as lineage
-from spectra.cli.match import command as match
-from spectra.cli.overlap import command as overlap
-from spectra.cli.plan import command as plan
-from spectra.cli.report import command as report
-from spectra.cli.run import command as run_command
-from spectra.cli.scan import command as scan
+from spectra.cli.commands import COMMANDS, Later
+from spectra.cli.console import problem, reader_may_leave, traceback
 from spectra.core.errors import SpectraError
-from spectra.core.provenance import VERSION
+from spectra.core.provenance import version as our_version
 
 __all__ = ["app", "run"]
 
@@ -37,28 +23,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS: dict[str, Callable[..., None]] = {
-    "scan": scan,
-    "plan": plan,
-    "fit": fit,
-    "overlap": overlap,
-    "basis": basis,
-    "compare": compare,
-    "match": match,
-    "lineage": lineage,
-    "report": report,
-    "run": run_command,
-    "demo": demo,
-    "doctor": doctor,
-}
-for name, command in COMMANDS.items():
-    app.command(name=name)(command)
-app.add_typer(cache, name="cache")
+
+
+def _later() -> None:
+    """Do nothing: `Later` calls the command itself."""
+
+
+for name, line in COMMANDS.items():
+    app.command(name=name, help=line, cls=Later)(_later)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"spectra {VERSION}")
+        typer.echo(f"spectra {our_version()}")
         raise typer.Exit
 
 
@@ -129,4 +106,4 @@ def _run() -> int:
 
 def _trace() -> None:
     if "--debug" in sys.argv:
-        stderr.print(Traceback())
+        traceback()

@@ -4,9 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectra.api.catalog import scan
-from spectra.api.matching import Match
-from spectra.api.matching import match as match_networks
+import spectra
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
 from spectra.core.catalog import Quarantined
@@ -33,9 +31,9 @@ def command(
 
     Example: spectra match networks/ --draws 99
     """
-    catalog = scan(*sources)
+    catalog = spectra.scan(*sources)
     with console.observer("aligning") as watch:
-        found = match_networks(
+        found = spectra.match(
             catalog, layers=layers, draws=draws, seed=seed, on_event=watch
         )
     if json:
@@ -46,7 +44,7 @@ def command(
     finish(aside, len(found.document["members"]), quarantine_ok)
 
 
-def _show(found: Match) -> None:
+def _show(found: "spectra.Match") -> None:
     whole = {"name": "all layers", **found.document["network"]}
     console.table(
         ("layer", "unaligned", "aligned", "entries", "p", "rotated", "p"),

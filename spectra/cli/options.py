@@ -14,7 +14,6 @@ from spectra.core.settings import (
     OverlapSettings,
     help_of,
 )
-from spectra.statistics.verdict.rule import VERDICTS
 
 __all__ = [
     "Author",
@@ -91,6 +90,8 @@ def _with_token(token: str | None) -> None:
 
 
 def _verdict(text: str) -> str:
+    from spectra.statistics.verdict.rule import VERDICTS
+
     if text not in VERDICTS:
         raise typer.BadParameter(f"choose among {', '.join(VERDICTS)}")
     return text

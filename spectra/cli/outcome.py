@@ -1,11 +1,14 @@
 """How a command that met bad checkpoints ends."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from spectra.cli.console import quarantined
-from spectra.core.catalog import Quarantined
+
+if TYPE_CHECKING:
+    from spectra.core.catalog import Quarantined
 
 __all__ = ["finish"]
 
@@ -13,7 +16,7 @@ _QUARANTINE = 3
 
 
 def finish(
-    records: Sequence[Quarantined], kept: int, forgiven: bool, /
+    records: "Sequence[Quarantined]", kept: int, forgiven: bool, /
 ) -> None:
     """Tell what was set aside, and exit with 3 unless that was forgiven."""
     quarantined(records, kept=kept)

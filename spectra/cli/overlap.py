@@ -8,13 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from spectra.api.overlap import OverlapReport
-from spectra.api.overlap import overlap as measure_run
-from spectra.api.run import load
+import spectra
 from spectra.cli import console, options
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
-from spectra.statistics.verdict.rule import counted
 
 __all__ = ["REFUSED", "command", "is_refused", "show"]
 
@@ -46,8 +43,8 @@ def command(
     Example: spectra overlap run.h5 --null permuted-rows --draws 999
     """
     with console.observer("measuring") as watch:
-        report = measure_run(
-            load(run),
+        report = spectra.overlap(
+            spectra.load(run),
             on_event=watch,
             **options.chosen(OverlapSettings, context)
             | {"groups": None if groups is None else _groups(groups)},
@@ -79,7 +76,7 @@ def _groups(path: Path) -> dict[str, str]:
     return {row[0].strip(): row[1].strip() for row in rows}
 
 
-def show(report: OverlapReport) -> None:
+def show(report: "spectra.OverlapReport") -> None:
     """Print one line a layer and the verdict on the population."""
     names = [layer["name"] for layer in report.layers]
     shared = _common_prefix(names)
@@ -95,8 +92,12 @@ def show(report: OverlapReport) -> None:
     console.say(f"overall {word}: {report.verdict}")
 
 
-def is_refused(report: OverlapReport, fail_on: Sequence[str], /) -> bool:
+def is_refused(
+    report: "spectra.OverlapReport", fail_on: Sequence[str], /
+) -> bool:
     """Tell which layers have a verdict that was to fail; return if any."""
+    from spectra.statistics.verdict.rule import counted
+
     refused = [x for x in report.layers if x["verdict"] in fail_on]
     if refused:
         found = counted([layer["verdict"] for layer in refused])

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import typer
 
-from spectra.api.catalog import scan
+import spectra
 from spectra.cli import console, options
 from spectra.core.settings import FitSettings, HubQuery
 
@@ -40,7 +40,7 @@ def command(
 
     Example: spectra plan adapters/ --memory 2GiB
     """
-    catalog = scan(
+    catalog = spectra.scan(
         *sources,
         match=match,
         limit=limit,

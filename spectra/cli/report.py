@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from spectra.api.overlap import OverlapReport
-from spectra.api.run import load
+import spectra
 from spectra.cli import console, options
 from spectra.core.errors import UsageError
-from spectra.report import EXPORTERS
+from spectra.study.studyfile import FORMATS
 
 __all__ = ["FormatList", "command", "formats_of"]
 
@@ -17,21 +16,20 @@ FormatList = Annotated[
     str,
     typer.Option(
         "--format",
-        help="Comma-separated: " + ", ".join(row.name for row in EXPORTERS),
+        help=f"Comma-separated: {', '.join(FORMATS)}",
     ),
 ]
 
 
 def formats_of(text: str) -> tuple[str, ...]:
     """Return the formats named in a comma-separated list."""
-    known = [row.name for row in EXPORTERS]
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in known:
+        if name not in FORMATS:
             raise UsageError(
                 "E_FORMAT",
                 f"there is no report format {name!r}",
-                advice=f"use {', '.join(known)}",
+                advice=f"use {', '.join(FORMATS)}",
             )
     return names
 
@@ -48,7 +46,7 @@ def command(
 
     Example: spectra report run.h5 -o report/
     """
-    report = OverlapReport.stored(load(run))
+    report = spectra.OverlapReport.stored(spectra.load(run))
     files = report.save(out, formats=formats_of(formats))
     if json:
         console.document({"files": [str(path) for path in files]})

@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from spectra.api.chain import run_study
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
 from spectra.cli.overlap import REFUSED, is_refused, show
 from spectra.cli.report import FormatList, formats_of
-from spectra.statistics.nulls.table import chosen_nulls
 from spectra.study.studyfile import Study, read_study
 
 __all__ = ["command"]
@@ -57,6 +55,9 @@ def command(
 
     Example: spectra run adapters/ -o report/
     """
+    from spectra.api.chain import run_study
+    from spectra.statistics.nulls.table import chosen_nulls
+
     given = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in context.params.items()

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spectra.api.catalog import Catalog
-from spectra.api.catalog import scan as scan_sources
+import spectra
 from spectra.cli import console, options
 from spectra.cli.outcome import finish
 from spectra.core.settings import HubQuery
@@ -51,7 +50,7 @@ def command(
     Example: spectra scan --author ORG --base-model ORG/BASE -o catalog.jsonl
     """
     with console.observer("scanning") as watch:
-        catalog = scan_sources(
+        catalog = spectra.scan(
             *sources,
             match=match,
             limit=limit,
@@ -67,7 +66,7 @@ def command(
     finish(catalog.value.quarantine, len(catalog), quarantine_ok)
 
 
-def _show(catalog: Catalog, out: Path | None) -> None:
+def _show(catalog: "spectra.Catalog", out: Path | None) -> None:
     found = sorted(catalog.value.architectures, key=lambda a: -len(a.members))
     console.table(
         ("architecture", "checkpoints", "layers", "first member"),
@@ -97,7 +96,7 @@ def _show(catalog: Catalog, out: Path | None) -> None:
         console.say(f"wrote {out}; next: spectra fit {out} -o run.h5")
 
 
-def _not_analysed(catalog: Catalog) -> dict[str, Counter[str]]:
+def _not_analysed(catalog: "spectra.Catalog") -> dict[str, Counter[str]]:
     """Return how many tensors are skipped and refused, by reason."""
     counts = {status: Counter[str]() for status in _TENSORS}
     for row in catalog.coverage():

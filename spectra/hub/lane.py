@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
-from spectra.core.provenance import VERSION
+from spectra.core.provenance import version
 from spectra.hub.breakage import explain
 from spectra.hub.http import httpx
 from spectra.hub.limits import NetworkLimits
@@ -19,7 +19,7 @@ __all__ = ["Lane"]
 _HEADERS = {
     "Accept": "*/*",
     "Accept-Encoding": "identity",
-    "User-Agent": f"spectra/{VERSION}",
+    "User-Agent": f"spectra/{version()}",
 }
 _IDLE_CONNECTIONS = 4
 _IDLE_SECONDS = 30.0

@@ -22,7 +22,7 @@ from spectra.align.permutation import NULLS, Matching
 from spectra.core.catalog import Catalog
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
-from spectra.core.provenance import VERSION
+from spectra.core.provenance import version
 from spectra.core.settings import OverlapSettings
 from spectra.statistics.plain import number
 from spectra.study.networks import Networks, read_networks
@@ -129,7 +129,7 @@ def match_networks(
         ]
     return {
         "schema": SCHEMA,
-        "version": VERSION,
+        "version": version(),
         "settings": {"layers": list(layers), "draws": draws, "seed": seed},
         **_document(networks, labels, chains),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from spectra.core.catalog import Catalog
 from spectra.core.errors import IntegrityError, StorageError
-from spectra.core.provenance import VERSION
+from spectra.core.provenance import version
 from spectra.weights.records import (
     architecture_from,
     architecture_record,
@@ -125,7 +125,7 @@ def read_catalog(path: str | os.PathLike[str], /) -> Catalog:
 def _head(catalog: Catalog, n_records: int) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "version": VERSION,
+        "version": version(),
         "n_records": n_records,
         "sources": list(catalog.sources),
         "architectures": [

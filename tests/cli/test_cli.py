@@ -92,18 +92,6 @@ def test_fit_says_what_it_leaves_out(tmp_path):
     assert "left out: 1 ALONE, 1 TOO_FEW_MEMBERS" in done.stdout
 
 
-def test_no_command_waits_for_what_few_need():
-    code = (
-        "import sys, spectra.cli.main; print([m for m in ('scipy.stats',"
-        " 'torch', 'pandas') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
-    assert done.stdout.strip() == "[]"
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command):
     done = spectra(command, "--help")

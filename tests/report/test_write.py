@@ -12,6 +12,7 @@ import spectra.report.exporters
 from spectra.core.errors import StorageError, UsageError
 from spectra.report import EXPORTERS, write
 from spectra.report.wording import number
+from spectra.study.studyfile import FORMATS
 from spectra.subspaces.result import PopulationFit
 
 ALL = tuple(exporter.name for exporter in EXPORTERS)
@@ -28,6 +29,10 @@ def turned_round(value: Any) -> Any:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_command_line_and_studies_know_every_format() -> None:
+    assert FORMATS == ALL
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS, ids=lambda e: e.name)

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from spectra.core.events import Observer
-from spectra.core.provenance import VERSION
+from spectra.core.provenance import version
 from spectra.core.settings import OverlapSettings, as_json
 from spectra.statistics.audit.audit import audit_document
 from spectra.statistics.document.layer import LayerReport, layer_report
@@ -84,7 +84,7 @@ def measure(
     compared = _compared(pairs, layers, together, settings)
     return {
         "schema": SCHEMA,
-        "version": VERSION,
+        "version": version(),
         "settings": {
             "fit": dict(fit.settings), "overlap": as_json(settings),
         },

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from spectra.core.events import Observer
-from spectra.core.provenance import VERSION
+from spectra.core.provenance import version
 from spectra.core.settings import OverlapSettings, as_json
 from spectra.core.text import printable
 from spectra.statistics.each_layer import check, each_layer
@@ -76,7 +76,7 @@ def compare(
     verdict = _verdict(described, [name["name"] for name in named], layers)
     return {
         "schema": SCHEMA,
-        "version": VERSION,
+        "version": version(),
         "settings": {
             "fit": dict(fit.settings), "compare": as_json(settings),
         },

@@ -1,0 +1,52 @@
+"""The commands: each is a module, which is imported when it is called.
+
+So the help of ``spectra`` waits for no command, and a command for no other.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+__all__ = ["COMMANDS", "Later", "command_of"]
+
+COMMANDS = {
+    "scan": "List checkpoints and group them by architecture; read headers"
+    " only.",
+    "plan": "Say what fit would read and need; fetch nothing but headers.",
+    "fit": "Read every layer once and keep small matrices in a run file.",
+    "overlap": "Measure sharedness against nulls and held-out groups; read no"
+    " weights.",
+    "basis": "Export mean and orthonormal basis of each layer; streams the"
+    " weights.",
+    "compare": "Compare the subspaces of two populations; reads their weights"
+    " again.",
+    "match": "Align networks trained from different starts, and compare them.",
+    "lineage": "Show who descends from whom, beside what the cards claim.",
+    "report": "Write report.html, report.json, CSV tables and report.md.",
+    "run": "Scan, fit, measure and report, from SOURCEs or from a study.toml.",
+    "demo": "Run the whole chain, offline, on 48 adapters that come with"
+    " spectra.",
+    "doctor": "Show versions and try a small decomposition on each backend.",
+    "cache": "List, prune or verify the files that were read from a hub.",
+}
+"""The first line of each command's own help, in the order of ``--help``."""
+
+
+class Later(TyperCommand):
+    """Stands for a command of `COMMANDS` until that is called."""
+
+    def make_context(self, *words: Any, **more: Any) -> Any:
+        """Go on as the command itself."""
+        return command_of(str(self.name)).make_context(*words, **more)
+
+
+def command_of(name: str, /) -> Any:
+    """Return the command of that name, its module imported."""
+    module = import_module(f"spectra.cli.{name}")
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(name=name)(module.command)
+    return typer.main.get_command(app)
