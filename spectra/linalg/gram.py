@@ -20,6 +20,8 @@ BLOCK = 16_384
 float32. Fixed, so that sums have the same bits whatever memory or workers
 there are."""
 
+_PIECE = 64
+
 
 def gram(X: Array, /) -> Array:
     """Return ``X @ X.T`` in float64, for X of shape (n, d).
@@ -38,12 +40,22 @@ def accurate_gram(X: Array, /) -> Array:
     """Return `gram`, with the squared norms on its diagonal summed in float64.
 
     Products of different vectors cancel, and so do their rounding errors; the
-    terms of a squared norm all have one sign, and theirs do not.
+    terms of a squared norm all have one sign, and theirs do not: no more than
+    `_PIECE` of them are summed in the precision of `X`.
     """
     xp = array_namespace(X)
     G = gram(X)
-    norms = xp.sum(X * X, axis=1, dtype=xp.float64)
+    n, d = X.shape
+    whole = d - d % _PIECE
+    pieces = xp.reshape(X[:, :whole], (n, -1, _PIECE))
+    norms = xp.sum(_squares(pieces), axis=1) + _squares(X[:, whole:])
     return G + _diagonal(norms - xp.linalg.diagonal(G))
+
+
+def _squares(X: Array) -> Array:
+    """Return sums of squares along the last axis, then in float64."""
+    xp = array_namespace(X)
+    return xp.astype(xp.linalg.vecdot(X, X), xp.float64)
 
 
 def _diagonal(values: Array) -> Array:

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.backend.device import to_host
 from spectra.core.errors import Quarantine
-from spectra.linalg.gram import BLOCK, accurate_gram
 from spectra.linalg.krylov import krylov_memory
 from spectra.linalg.overlap import frobenius_overlap
 from spectra.linalg.stacked import WIDE
@@ -27,6 +25,7 @@ from spectra.subspaces.alignment import (
     dense_alignment,
     frame_of,
 )
+from spectra.subspaces.inner import inner_memory, inner_products
 from spectra.subspaces.members import MemberSums
 from spectra.subspaces.products import (
     LayerCost,
@@ -34,7 +33,6 @@ from spectra.subspaces.products import (
     Products,
     Register,
     Spread,
-    product_dtype,
 )
 from spectra.subspaces.representatives import deal
 from spectra.subspaces.sides import joint_sides
@@ -79,8 +77,7 @@ def plan_dense(
     stacks = 3 * n * min(rank, small) * sum(shape) * width
     member = size * (2 * width + 8) + size * width
     solver = 32 * small**2 if small <= SMALL_SIDE else 160 * rank * max(shape)
-    # A block as it is read, in float64, and its squares.
-    blocks = n * BLOCK * (width + 16) + 48 * n * n
+    blocks = inner_memory(n, dtype)
     # Sum, one member's term, and LAPACK's copy and work array.
     sides = sum(
         32 * d * d if d <= WIDE else krylov_memory(d, JOINT) for d in shape
@@ -131,7 +128,10 @@ def dense_products(
         sums = MemberSums.empty(how, reader.shape)
         register = _members(reader, kept, sums)
         stack = sums.stack()
-        inner, h, energy = _inner_products(kept, reader.size, how)
+        found = inner_products(
+            kept.fill, len(kept), reader.size, how.device, how.dtype
+        )
+        inner, h, energy = found.inner, found.h, found.energy
         fold_of = deal(
             inner + h[:, None] + h[None, :] + energy,
             None,
@@ -195,28 +195,3 @@ def _members(
         sums.add(sums.device.put(x), loaded.rounding, loaded.moments)
     register.require_two()
     return register
-
-
-def _inner_products(
-    kept: KeptMaps, size: int, how: Pass
-) -> tuple[Float, Float, float]:
-    """Return <y_i, y_j>, <y_i, r> and |r|^2 with the mean's rounding as r.
-
-    K does not depend on r. The mean makes y small: float32 subtraction of
-    nearby values is exact, and unrelated members keep no common part.
-    """
-    device, n = how.device, len(kept)
-    dtype = product_dtype(n, how.dtype)
-    total = device.zeros((n + 1, n + 1))
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        X = np.empty((n + 1, stop - start), how.dtype)
-        for row in range(n):
-            X[row] = kept.entries(row, start, stop)
-        X[n] = X[:n].mean(axis=0, dtype=np.float64)
-        X[:n] -= X[n]
-        Y = device.put(X.astype(dtype, copy=False))
-        total = total + accurate_gram(Y)
-    products = to_host(total)
-    h, energy = products[:n, n].copy(), float(products[n, n])
-    return products[:n, :n].copy(), h, energy

@@ -160,10 +160,14 @@ class KeptMaps:
 
     def entries(self, row: int, start: int, stop: int, /) -> Array:
         """Return entries ``[start, stop)`` of one map, less the base's."""
+        values = np.empty(stop - start, self.dtype)
+        self.fill(row, start, stop, values)
+        return values
+
+    def fill(self, row: int, start: int, stop: int, out: Array, /) -> None:
+        """Write `entries` into `out`."""
         first, dtype, width = self._rows[row]
         raw = self.store.read(first + start * width, (stop - start) * width)
-        values = np.empty(stop - start, self.dtype)
-        decode_into(raw, dtype, values)
+        decode_into(raw, dtype, out)
         if self.base is not None:
-            values -= self.base[start:stop]
-        return values
+            out -= self.base[start:stop]
