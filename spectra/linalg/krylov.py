@@ -19,7 +19,7 @@ __all__ = [
 
 Array = Any
 
-OVERSAMPLING = 16
+OVERSAMPLING = 8
 """Columns carried along beyond those that are wanted."""
 
 _COLUMNS = 800

@@ -154,9 +154,11 @@ def stack_eigenpairs(
         for X in T.panels(16 * _PANEL):
             part = gram(xp.matrix_transpose(X))
             total = part if total is None else total + part
-        return eigenpairs(total, keep)
+        return eigenpairs(total, k, keep=keep, tolerance=_tolerance(T))
     whole = xp.concat(list(T.panels()), axis=0)
-    values, left = eigenpairs(gram(whole), keep)
+    values, left = eigenpairs(
+        gram(whole), k, keep=keep, tolerance=_tolerance(T)
+    )
     product = xp.matrix_transpose(whole) @ xp.astype(left, whole.dtype)
     return values, xp.linalg.qr(product)[0]
 
@@ -170,5 +172,11 @@ def _by_products(T: Rows, k: int, keep: int) -> tuple[Array, Array]:
     where, d = device_of(T.F), T.shape[1]
     nothing = xp.zeros((d, 0), dtype=xp.float64, device=where)
     start = starting_block(nothing, k + OVERSAMPLING)
-    tolerance = 1e-6 if T.F.dtype == xp.float32 else 1e-12
-    return leading_eigenpairs(apply, start, k, tolerance=tolerance, keep=keep)
+    return leading_eigenpairs(
+        apply, start, k, tolerance=_tolerance(T), keep=keep
+    )
+
+
+def _tolerance(T: Rows) -> float:
+    xp = array_namespace(T.F)
+    return 1e-6 if T.F.dtype == xp.float32 else 1e-12

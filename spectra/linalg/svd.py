@@ -15,6 +15,8 @@ import numpy as np
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
+from spectra.linalg.gram import eigenpairs
+
 __all__ = ["SMALL_SIDE", "block_krylov", "factored_svd", "gram_svd"]
 
 Array = Any
@@ -36,9 +38,8 @@ def gram_svd(X: Array, C: Array, k: int, /) -> tuple[Array, Array, Array]:
         How many triplets, at most m.
     """
     xp = array_namespace(X, C)
-    values, vectors = xp.linalg.eigh(C)
-    s = xp.sqrt(xp.clip(xp.flip(values)[:k], min=0.0))
-    U = xp.flip(vectors, axis=1)[:, :k]
+    values, U = eigenpairs(C, k)
+    s = xp.sqrt(xp.clip(values, min=0.0))
     V = _orthonormal(xp.matrix_transpose(X) @ xp.astype(U, X.dtype))
     return xp.astype(U, X.dtype), s, V
 

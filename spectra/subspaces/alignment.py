@@ -189,7 +189,7 @@ def dense_alignment(
         hits, energies = _sums_along(F, stack.s, F.shape[1], B)
         C, rest = sums.covariance[side], None
         if C is not None:
-            energies, rest = _of_covariance(C, B)
+            energies, rest = _of_covariance(C, B, F.shape[1])
         else:
             energies = np.zeros_like(energies)
             for i in range(n):
@@ -282,7 +282,7 @@ def _rest_of_rows(T: Rows, lead: Array, k: int) -> _Rest:
     return _Rest(energy, np.clip(values, 0.0, None))
 
 
-def _of_covariance(C: Array, B: Array) -> tuple[Float, _Rest]:
+def _of_covariance(C: Array, B: Array, k: int) -> tuple[Float, _Rest]:
     """Return what lies along each direction, and what without the first."""
     xp = array_namespace(C)
     along = xp.sum(B * (xp.astype(C, B.dtype) @ B), axis=0, dtype=xp.float64)
@@ -291,5 +291,7 @@ def _of_covariance(C: Array, B: Array) -> tuple[Float, _Rest]:
     C = C - lead @ (Q @ C)
     C = C - (C @ lead) @ Q
     energy = max(0.0, float(xp.sum(xp.linalg.diagonal(C))))
-    values = to_host(eigenpairs((C + xp.matrix_transpose(C)) / 2, JOINT)[0])
+    C = (C + xp.matrix_transpose(C)) / 2
+    found = eigenpairs(C, needed(k), keep=JOINT, tolerance=1e-6)[0]
+    values = to_host(found)
     return to_host(along), _Rest(energy, np.clip(values, 0.0, None))

@@ -99,7 +99,9 @@ def joint_sides(
     joint = [
         _by_products(side, weighted[side], member, len(fold_of), how)
         if C is None
-        else eigenpairs(C, JOINT)
+        else eigenpairs(
+            C, needed(how.rank), keep=JOINT, tolerance=how.side_resolution
+        )
         for side, C in enumerate(sums.covariance)
     ]
     folds = _folds(sums, [vectors for _, vectors in joint], member, fold_of)
