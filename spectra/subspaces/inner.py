@@ -52,9 +52,8 @@ def _columns(n: int) -> int:
 
 def inner_memory(n: int, dtype: Any, /, *, threads: int = 1) -> int:
     """Return the bytes that `inner_products` takes beside the maps."""
-    width = int(np.dtype(dtype).itemsize)
-    wider = int(np.dtype(product_dtype(n, dtype)).itemsize)
-    block = (n + 1) * _columns(n) * (width + (wider if wider > width else 0))
+    width = int(np.dtype(product_dtype(n, dtype)).itemsize)
+    block = (n + 1) * _columns(n) * width
     return threads * (block + 24 * n * n) + _STRIPES * 8 * n * n
 
 
@@ -79,7 +78,7 @@ def inner_products(
     device
         Where to multiply.
     dtype
-        Of the blocks; sums are float64.
+        Of the blocks where members are many; sums are float64.
     threads
         Blocks at the same time, each with one thread of BLAS.
 
@@ -90,12 +89,12 @@ def inner_products(
     """
     step = _columns(n)
     starts = range(0, size, step)
-    wide = product_dtype(n, dtype)
+    kind = product_dtype(n, dtype)
 
     def stripe(first: int) -> Any:
         total = device.zeros((n + 1, n + 1))
-        buffer = np.empty((n + 1, step), dtype)
-        mean = np.full(n, 1 / n, dtype)
+        buffer = np.empty((n + 1, step), kind)
+        mean = np.full(n, 1 / n, kind)
         for start in starts[first::_STRIPES]:
             stop = min(start + step, size)
             X = buffer[:, : stop - start]
@@ -103,8 +102,7 @@ def inner_products(
                 fill(row, start, stop, X[row])
             np.dot(mean, X[:n], out=X[n])
             X[:n] -= X[n]
-            Y = device.put(X.astype(wide, copy=False))
-            total = total + accurate_gram(Y)
+            total = total + accurate_gram(device.put(X))
         return total
 
     if threads == 1:

@@ -92,7 +92,7 @@ def low_rank_memory(
     stacks = n * r * sum(shape) * width
     starts = sum(source.A.nbytes for source in sources)
     reading = starts + 8 * r * 6 * sum(shape) + 2 * n * BLOCK * width
-    tile = tile_size(r) * r
+    tile = min(n, tile_size(r)) * r
     products = 8 * (7 * tile**2 + 4 * tile * max(shape))
     spectra = max(
         stack_memory(n * q, d, needed(rank), width=width)

@@ -491,6 +491,7 @@ def test_a_kill_in_the_middle_costs_what_was_in_flight(tmp_path, monkeypatch):
                 [sys.executable, "-m", "spectra", *map(str, words)]
             )
             while hub.bytes_sent < before + 9 * size:
+                assert child.poll() is None, "it ended before it was killed"
                 time.sleep(0.01)
             child.send_signal(signal.SIGKILL)
             child.wait()
