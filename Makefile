@@ -7,7 +7,6 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 \
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q \
 	-c constraints.txt -e
-BENCHMARKS := $(wildcard benchmarks/*.py)
 
 # One thread for the linear algebra: sums come out in one order, and the
 # times printed are times of one core.
@@ -23,7 +22,7 @@ help:
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, with the slow ones"
 	@echo "make check     lint format types imports doctests spelling (each a target)"
-	@echo "make bench     the benchmarks"
+	@echo "make bench     the benchmarks; their figures in docs/performance.md"
 	@echo "make analyses  the reports of analyses/, anew"
 	@echo "make clean     take away what the above have made"
 
@@ -57,9 +56,8 @@ doctests: .venv/.lint
 spelling: .venv/.lint
 	$(BIN)/codespell
 
-bench: .venv/.test
-	$(if $(BENCHMARKS),,@echo "There are no benchmarks yet.")
-	$(foreach script,$(BENCHMARKS),$(BIN)/python $(script) &&) true
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks
 
 analyses: .venv/.test
 	$(BIN)/python -m analyses.verdict.tables
@@ -74,7 +72,8 @@ analyses: .venv/.test
 constraints:
 	uv pip compile pyproject.toml --universal --python-version 3.11 -q \
 		--prerelease disallow --no-header --no-annotate \
-		--extra table --extra test --extra lint -o constraints.new
+		--extra table --extra test --extra bench --extra lint \
+		-o constraints.new
 	sed -E -e '/^(cuda-|nvidia-|triton)/d' -e '/[+]cpu/d' \
 		-e 's/^(torch==[^ ]+) ;.*/\1/' constraints.new > constraints.txt
 	rm constraints.new
@@ -94,6 +93,11 @@ clean:
 	@echo "Installing spectra with what its tests need (once; torch is large) ..."
 	@$(INSTALL) '.[test]'
 	@touch $@ .venv/.core
+
+.venv/.bench: .venv/.test
+	@echo "Installing what the benchmarks compare with (once) ..."
+	@$(INSTALL) '.[bench]'
+	@touch $@
 
 .venv/.lint: .venv/.test
 	@echo "Installing the linters (once) ..."

@@ -4,10 +4,9 @@
 in the same run: the floor (the draws' eigenvalues alone, on all cores) and the
 naive way (one eigendecomposition a held-out member), timed on one layer.
 
-    python benchmarks/overlap.py [--members 500] [--layers 96] [--groups 500]
+    python -m benchmarks.overlap [--members 500] [--layers 96] [--groups 500]
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.figures import at_least, at_most, finish, options
 from spectra.backend.threads import cores
 from spectra.statistics.nulls.table import unrelated
 from spectra.store.runfile import writing
@@ -118,8 +118,8 @@ def naive_held_out(n: int, few: int = 5) -> float:
 
 
 def main() -> None:
-    """Run and print one line a figure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure."""
+    parser = options(__doc__)
     parser.add_argument("--members", type=int, default=500)
     parser.add_argument("--layers", type=int, default=96)
     parser.add_argument("--groups", type=int, default=500)
@@ -137,14 +137,25 @@ def main() -> None:
         took = time.perf_counter() - started
     least = floor(asked.members, asked.draws) * asked.layers
     naive = naive_held_out(asked.members) * asked.layers
-    size = f"N = {asked.members}, {asked.layers} layers"
-    print(f"overlap, {size}, {asked.draws} draws: {took:.0f} s")
-    print(f"floor (eigenvalues of the draws alone): {least:.0f} s")
-    print(f"ratio to the floor: {took / least:.2f}")
-    print(f"naive leave-one-out alone, one core: {naive:.0f} s")
-    if (asked.members, asked.layers) == (500, 96):
-        verdict = "met" if took <= GOAL else "MISSED"
-        print(f"goal of {GOAL:.0f} s: {verdict}")
+    whole = (asked.members, asked.layers) == (500, 96)
+    what = (
+        f"spectra overlap, {asked.members} members, {asked.layers} layers,"
+        f" {asked.draws} draws"
+    )
+    rows = [
+        at_most(what, took, "s", GOAL if whole else None),
+        at_most(
+            what, took / least, "times the floor", None,
+            ours=f"{took:.0f} s",
+            beside=f"eigenvalues of the draws alone {least:.0f} s",
+        ),
+        at_least(
+            what, f"{took:.0f} s",
+            f"naive leave-one-out alone, one core, {naive:.0f} s",
+            naive / took, None,
+        ),
+    ]  # fmt: skip
+    finish(rows, asked.json)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ The empty program draws its help as spectra does, without rich: with typer's
 own settings it takes about twice the time, and would be easier to keep up
 with.
 
-    python benchmarks/start.py [--pairs 20]
+    python -m benchmarks.start [--rounds 20]
 """
 
-import argparse
 import subprocess
 import sys
-import time
+from functools import partial
 from statistics import median
 
-GOAL = 0.6
-RATIO = 1.3
+from benchmarks.figures import at_most, finish, options, paired
+
 EMPTY = """
 import typer
 
@@ -36,35 +35,32 @@ PROGRAMS = {
 }
 
 
-def seconds(words: tuple[str, ...]) -> float:
-    """Return how long Python takes for these words, in a new process."""
-    started = time.perf_counter()
+def run(words: tuple[str, ...]) -> None:
+    """Start Python with these words, in a new process."""
     subprocess.run(  # noqa: S603 - words of our own
         [sys.executable, *words], check=True, stdout=subprocess.DEVNULL
     )
-    return time.perf_counter() - started
 
 
 def main() -> None:
-    """Run and print one line a figure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=20)
+    """Measure."""
+    parser = options(__doc__)
+    parser.set_defaults(rounds=20)
     asked = parser.parse_args()
-    for words in PROGRAMS.values():
-        seconds(words)  # what is read and compiled once is there then
-    pairs = [
-        [seconds(words) for words in PROGRAMS.values()]
-        for _ in range(asked.pairs)
-    ]
-    ours, empty = map(median, zip(*pairs, strict=True))
-    for name, took in zip(PROGRAMS, (ours, empty), strict=True):
-        print(f"{name}, median of {asked.pairs}: {took:.3f} s")
-    print(f"ratio of the medians: {ours / empty:.2f}")
-    print(f"goal of {GOAL} s: {'met' if ours <= GOAL else 'MISSED'}")
-    print(
-        f"goal of {RATIO} times an empty program:"
-        f" {'met' if ours <= RATIO * empty else 'MISSED'}"
+    took = paired(
+        {name: partial(run, words) for name, words in PROGRAMS.items()},
+        asked.rounds,
     )
+    ours, empty = (median(took[name]) for name in PROGRAMS)
+    beside = f"an empty typer program {empty:.3f} s"
+    rows = [
+        at_most("spectra --help", ours, "s", 0.6),
+        at_most(
+            "spectra --help", ours / empty, "times", 1.3,
+            ours=f"{ours:.3f} s", beside=beside,
+        ),
+    ]  # fmt: skip
+    finish(rows, asked.json)
 
 
 if __name__ == "__main__":
