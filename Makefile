@@ -8,6 +8,8 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q \
 	-c constraints.txt -e
 
+TEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
 # One thread for the linear algebra: sums come out in one order, and the
 # times printed are times of one core.
 export OPENBLAS_NUM_THREADS := 1
@@ -30,10 +32,10 @@ demo: .venv/.core
 	$(BIN)/spectra demo -o demo-report
 
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(TEST)
 
 test-all: .venv/.test
-	$(BIN)/python -m pytest -m "not gpu and not network"
+	$(TEST) -m "not gpu and not network"
 
 # `make -k check` goes on after the first that fails.
 check: lint format types imports doctests spelling
