@@ -21,7 +21,7 @@ def spectrum(X: torch.Tensor, /) -> torch.Tensor:
 
 def adapters(A: torch.Tensor, B: torch.Tensor, /) -> torch.Tensor:
     """Return the spectrum of T updates B_i A_i, (T, out, r) and (T, r, in)."""
-    updates = torch.einsum("tor,tri->toi", B, A)
+    updates = torch.einsum("tdr,tre->tde", B, A)
     return spectrum(updates.reshape(len(A), -1))
 
 
