@@ -321,11 +321,9 @@ def _products(stack: Stack, how: Pass) -> tuple[FactoredProducts, float]:
     """Return the products, and c: eigenvalues below c * largest are noise."""
     n = len(stack.s)
     narrow = stack.dtype == np.float32
-    multiply = (
-        streamed_products
-        if _is_cheaper_streamed(n, *stack.V.shape[1:], stack.U.shape[2])
-        else factored_products
-    )
+    (_, r, out), d = stack.U.shape, stack.V.shape[2]
+    streamed = _is_cheaper_streamed(n, r, out, d)
+    multiply = streamed_products if streamed else factored_products
     found = multiply(stack, how.rank, dtype=stack.dtype)
     inner = found.inner
     if narrow:
@@ -336,7 +334,7 @@ def _products(stack: Stack, how: Pass) -> tuple[FactoredProducts, float]:
     return found, how.resolution(n, narrow=narrow)
 
 
-def _is_cheaper_streamed(n: int, r: int, d: int, out: int) -> bool:
+def _is_cheaper_streamed(n: int, r: int, out: int, d: int) -> bool:
     """Compare multiplications; those of small tiles were half as fast."""
     return n * r * r * (out + d) > 2 * out * d * (n + 2 * r)
 
