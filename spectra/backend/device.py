@@ -1,17 +1,18 @@
 """Devices by name, and the way of an array to one and back."""
 
 import importlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from array_api_compat import is_cupy_array, is_numpy_array, is_torch_array
 from numpy.typing import NDArray
 
-from spectra.core.errors import UsageError
+from spectra.backend.cuda import HOST, CupyRuntime, Runtime, TorchRuntime
+from spectra.backend.memory import asked_for
+from spectra.core.errors import BudgetError, UsageError
 
 __all__ = ["CPU", "Device", "open_device", "to_host"]
 
@@ -28,19 +29,47 @@ class Device:
         The namespace, as array-api-compat wraps it.
     handle
         The device object of that namespace; None for its only device.
-    strict
-        Gives a context in which failures of its solvers raise. It holds for
-        one thread, so whoever computes enters it.
+    runtime
+        What the library does beyond the standard.
     """
 
     name: str
     xp: Any
     handle: Any = None
-    strict: Callable[[], AbstractContextManager[object]] = nullcontext
+    runtime: Runtime = HOST
+
+    @property
+    def is_host(self) -> bool:
+        """Return whether its arrays are those of the host."""
+        return self.name == "cpu"
+
+    @contextmanager
+    def strict(self) -> Iterator[None]:
+        """Let failures raise that the library would rather pass over.
+
+        It holds for one thread, so whoever computes enters it.
+
+        Raises
+        ------
+        BudgetError
+            When the device has no room for an array.
+        """
+        try:
+            with self.runtime.raising():
+                yield
+        except (MemoryError, RuntimeError) as error:
+            # CuPy's and torch's own have this name, and no other in common.
+            if type(error).__name__ != "OutOfMemoryError":
+                raise
+            raise BudgetError(
+                f"an array on the device {self.name}",
+                needs=asked_for(str(error)),
+                allowed=self.runtime.left(),
+            ) from error
 
     def put(self, values: NDArray[Any], /) -> Any:
         """Return `values` as an array on this device; on the CPU, itself."""
-        if self.name == "cpu":
+        if self.is_host:
             return values
         return self.xp.asarray(values, device=self.handle)
 
@@ -48,6 +77,11 @@ class Device:
         """Return zeros on this device."""
         kind = getattr(self.xp, dtype)
         return self.xp.zeros(shape, dtype=kind, device=self.handle)
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Return an array on this device that has yet to be written."""
+        kind = getattr(self.xp, dtype)
+        return self.xp.empty(shape, dtype=kind, device=self.handle)
 
 
 def _numpy() -> Device:
@@ -76,10 +110,8 @@ def _cupy() -> Device:
             "CuPy finds no CUDA device",
             advice="check nvidia-smi, or use --device cpu",
         )
-    # CuPy ignores failures of cuSOLVER unless it is told not to.
-    cupyx = importlib.import_module("cupyx")
-    strict = partial(cupyx.errstate, linalg="raise")
-    return Device("cuda", xp, cupy.cuda.Device(), strict)
+    runtime = CupyRuntime(cupy, importlib.import_module("cupyx"))
+    return Device("cuda", xp, cupy.cuda.Device(), runtime)
 
 
 def _torch(name: str) -> Device:
@@ -99,7 +131,10 @@ def _torch(name: str) -> Device:
             "torch finds no CUDA device",
             advice="check nvidia-smi, or use --device cpu",
         )
-    return Device(name, xp, torch.device(where))
+    handle = torch.device(where)
+    if handle.type == "cpu":
+        return Device(name, xp, handle)
+    return Device(name, xp, handle, TorchRuntime(torch, handle))
 
 
 def open_device(name: str, /) -> Device:

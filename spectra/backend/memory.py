@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spectra.core.errors import BudgetError, UsageError
 
-__all__ = ["Budget", "parse_bytes", "resident_bytes"]
+__all__ = ["Budget", "asked_for", "parse_bytes", "resident_bytes"]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12,
           "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}  # fmt: skip
@@ -35,6 +35,24 @@ def parse_bytes(text: str, /) -> int:
             advice="write 4GiB, 800MiB or 2000000000",
         )
     return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+def asked_for(message: str, /) -> int:
+    """Return the bytes that a failed allocation was of, 0 where unsaid.
+
+    Examples
+    --------
+    >>> asked_for("Out of memory allocating 8,589,934,592 bytes (limit ...)")
+    8589934592
+    >>> asked_for("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 ...")
+    2147483648
+    """
+    match = re.search(
+        r"allocat(?:e|ing) ([0-9][0-9,.]*)(?: ([KMGT]iB))?", message
+    )
+    if match is None:
+        return 0
+    return parse_bytes(match[1].replace(",", "") + (match[2] or ""))
 
 
 def resident_bytes() -> int:

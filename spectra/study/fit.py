@@ -210,9 +210,11 @@ def how_of(settings: FitSettings, /, *, workers: int, opener: Opener) -> Pass:
             f"there is no precision {settings.precision!r}",
             advice="use f32 or f64",
         )
+    device = open_device(settings.device)
+    device.runtime.limit(settings.memory)
     return Pass(
         rank=settings.rank,
-        device=open_device(settings.device),
+        device=device,
         dtype=_PRECISIONS[settings.precision],
         budget=Budget.of_process(settings.memory, workers=workers),
         save=settings.save_directions,

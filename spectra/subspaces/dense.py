@@ -128,9 +128,7 @@ def dense_products(
         sums = MemberSums.empty(how, reader.shape)
         register = _members(reader, kept, sums)
         stack = sums.stack()
-        found = inner_products(
-            kept.fill, len(kept), reader.size, how.device, how.dtype
-        )
+        found = inner_products(kept, reader.size, how.device, how.dtype)
         inner, h, energy = found.inner, found.h, found.energy
         fold_of = deal(
             inner + h[:, None] + h[None, :] + energy,

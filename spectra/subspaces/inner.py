@@ -1,6 +1,6 @@
 """Inner products of many maps, streamed in blocks of their entries."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.backend.device import Device, to_host
+from spectra.backend.staging import staged
+from spectra.backend.words import WORDS, can_widen, widened
 from spectra.linalg.gram import BLOCK, accurate_gram
 from spectra.subspaces.products import product_dtype
+from spectra.weights.kept import KeptMaps
 
 __all__ = ["InnerProducts", "inner_memory", "inner_products"]
 
+Array = Any
 Float = NDArray[np.float64]
-Fill = Callable[[int, int, int, NDArray[Any]], None]
-"""Writes entries ``[start, stop)`` of a map into an array of that length."""
+Span = tuple[int, int]
 
 _ENTRIES = 2**22
 """Entries of a block where members are many: 16 MiB in float32."""
@@ -58,8 +61,7 @@ def inner_memory(n: int, dtype: Any, /, *, threads: int = 1) -> int:
 
 
 def inner_products(
-    fill: Fill,
-    n: int,
+    maps: KeptMaps,
     size: int,
     device: Device,
     dtype: Any,
@@ -71,10 +73,10 @@ def inner_products(
 
     Parameters
     ----------
-    fill
-        Reads the maps. Threads never ask it for the same entries.
-    n, size
-        How many maps, of how many entries each.
+    maps
+        Read from here, by no two threads the same entries.
+    size
+        Entries of each.
     device
         Where to multiply.
     dtype
@@ -87,22 +89,23 @@ def inner_products(
     K does not depend on r. The mean makes y small: float32 subtraction of
     nearby values is exact, and unrelated members keep no common part.
     """
-    step = _columns(n)
-    starts = range(0, size, step)
-    kind = product_dtype(n, dtype)
+    n, step = len(maps), _columns(len(maps))
+    spans = [(at, min(at + step, size)) for at in range(0, size, step)]
+    kind = np.dtype(product_dtype(n, dtype)).name
+    source = _Source.of(maps, device, kind)
 
-    def stripe(first: int) -> Any:
+    def stripe(first: int) -> Array:
         total = device.zeros((n + 1, n + 1))
-        buffer = np.empty((n + 1, step), kind)
-        mean = np.full(n, 1 / n, kind)
-        for start in starts[first::_STRIPES]:
-            stop = min(start + step, size)
-            X = buffer[:, : stop - start]
-            for row in range(n):
-                fill(row, start, stop, X[row])
-            np.dot(mean, X[:n], out=X[n])
-            X[:n] -= X[n]
-            total = total + accurate_gram(device.put(X))
+        mine = spans[first::_STRIPES]
+        if not mine:
+            return total
+        room = device.empty((n + 1, min(step, size)), kind)
+        mean = device.xp.full(n, 1 / n, dtype=room.dtype, device=device.handle)
+        for X in source.blocks(mine, room):
+            members = X[:n, :]
+            X[n, :] = mean @ members
+            members -= X[n, :]
+            total = total + accurate_gram(X)
         return total
 
     if threads == 1:
@@ -114,3 +117,70 @@ def inner_products(
     return InnerProducts(
         products[:n, :n].copy(), products[:n, n].copy(), float(products[n, n])
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Maps, and how their entries get to a device.
+
+    Attributes
+    ----------
+    sent
+        NumPy's name for what a block is copied as.
+    words
+        The dtype of 16 bits that all are stored in, where they are sent so
+        and widened on the device; None where that is done on the host.
+    base
+        On the device, where it is subtracted there.
+    """
+
+    maps: KeptMaps
+    device: Device
+    sent: str
+    words: str | None = None
+    base: Array | None = None
+
+    @classmethod
+    def of(cls, maps: KeptMaps, device: Device, kind: str, /) -> "_Source":
+        """Return it for a device that multiplies numbers of that kind."""
+        (stored, *others) = maps.dtypes
+        if (
+            device.is_host
+            or others
+            or stored not in WORDS
+            or not can_widen(device.zeros((0,)))
+        ):
+            return cls(maps, device, kind)
+        base = None if maps.base is None else device.put(maps.base)
+        return cls(maps, device, "uint16", stored, base)
+
+    def blocks(self, spans: Sequence[Span], room: Array, /) -> Iterator[Array]:
+        """Yield leading columns of `room` (n + 1, step), n rows of them maps.
+
+        Each is valid until the next is asked for.
+        """
+        if not self.device.is_host:
+            yield from self._copied(spans, room)
+            return
+        for start, stop in spans:
+            self._fill(start, stop, room)
+            yield room[:, : stop - start]
+
+    def _copied(self, spans: Sequence[Span], room: Array) -> Iterator[Array]:
+        shape = len(self.maps), room.shape[1]
+        rooms = [self.device.empty(shape, self.sent) for _ in range(2)]
+        copies = self.device.runtime.copies()
+        arriving = staged(copies, rooms, self.sent, spans, self._fill)
+        for (start, stop), block in zip(spans, arriving, strict=True):
+            X = room[:, : stop - start]
+            members = X[:-1, :]
+            members[...] = widened(block, self.words) if self.words else block
+            if self.base is not None:
+                members -= self.base[start:stop]
+            yield X
+
+    def _fill(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        maps = self.maps
+        fill = maps.fill_stored if self.words else maps.fill
+        for row in range(len(maps)):
+            fill(row, start, stop, out[row, : stop - start])

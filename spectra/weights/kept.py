@@ -158,6 +158,11 @@ class KeptMaps:
         self._rows.append((self._end, dtype, raw.size // size))
         self._end += raw.size
 
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """Return what they are stored in."""
+        return frozenset(dtype for _, dtype, _ in self._rows)
+
     def entries(self, row: int, start: int, stop: int, /) -> Array:
         """Return entries ``[start, stop)`` of one map, less the base's."""
         values = np.empty(stop - start, self.dtype)
@@ -166,8 +171,19 @@ class KeptMaps:
 
     def fill(self, row: int, start: int, stop: int, out: Array, /) -> None:
         """Write `entries` into `out`."""
-        first, dtype, width = self._rows[row]
-        raw = self.store.read(first + start * width, (stop - start) * width)
-        decode_into(raw, dtype, out)
+        decode_into(self._raw(row, start, stop), self._rows[row][1], out)
         if self.base is not None:
             out -= self.base[start:stop]
+
+    def fill_stored(
+        self, row: int, start: int, stop: int, out: Array, /
+    ) -> None:
+        """Write entries as they are stored, the base not subtracted.
+
+        `out` has numbers of as many bytes as they have.
+        """
+        out[:] = self._raw(row, start, stop).view(out.dtype)
+
+    def _raw(self, row: int, start: int, stop: int) -> Bytes:
+        first, _, width = self._rows[row]
+        return self.store.read(first + start * width, (stop - start) * width)
