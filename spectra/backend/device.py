@@ -14,7 +14,7 @@ from spectra.backend.cuda import HOST, CupyRuntime, Runtime, TorchRuntime
 from spectra.backend.memory import asked_for
 from spectra.core.errors import BudgetError, UsageError
 
-__all__ = ["CPU", "Device", "open_device", "to_host"]
+__all__ = ["CPU", "Device", "is_out_of_memory", "open_device", "to_host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,7 @@ class Device:
             with self.runtime.raising():
                 yield
         except (MemoryError, RuntimeError) as error:
-            # CuPy's and torch's own have this name, and no other in common.
-            if type(error).__name__ != "OutOfMemoryError":
+            if not is_out_of_memory(error):
                 raise
             raise BudgetError(
                 f"an array on the device {self.name}",
@@ -161,6 +160,14 @@ def open_device(name: str, /) -> Device:
         f"there is no device {name!r}",
         advice="use auto, cpu, cuda, torch:cpu or torch:cuda",
     )
+
+
+def is_out_of_memory(error: Exception, /) -> bool:
+    """Return whether a device had no room for an array.
+
+    CuPy's and torch's errors have their name in common, and no base.
+    """
+    return type(error).__name__ == "OutOfMemoryError"
 
 
 def to_host(values: Any, /) -> NDArray[Any]:

@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import scipy.linalg
 from array_api_compat import array_namespace, device, is_numpy_array
-from scipy.linalg import eigh
 
 from spectra.linalg.krylov import (
     OVERSAMPLING,
     leading_eigenpairs,
     starting_block,
 )
+from spectra.linalg.solvers import eigh
 
 __all__ = [
     "BLOCK",
@@ -136,9 +137,9 @@ def _leading(C: Array, k: int) -> tuple[Array, Array]:
     xp, n = array_namespace(C), C.shape[0]
     if is_numpy_array(C) and 2 * k <= n:
         # The few that are wanted cost no more than the values alone.
-        values, vectors = eigh(
+        values, vectors = scipy.linalg.eigh(
             C, subset_by_index=(n - k, n - 1), driver="evx", check_finite=False
         )
     else:
-        values, vectors = xp.linalg.eigh(C)
+        values, vectors = eigh(C)
     return xp.flip(values)[:k], xp.flip(vectors, axis=1)[:, :k]

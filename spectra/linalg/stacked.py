@@ -19,6 +19,7 @@ from spectra.linalg.krylov import (
     leading_eigenpairs,
     starting_block,
 )
+from spectra.linalg.solvers import qr
 
 __all__ = ["NARROW", "WIDE", "Rows", "stack_eigenpairs", "stack_memory"]
 
@@ -160,7 +161,7 @@ def stack_eigenpairs(
         gram(whole), k, keep=keep, tolerance=_tolerance(T)
     )
     product = xp.matrix_transpose(whole) @ xp.astype(left, whole.dtype)
-    return values, xp.linalg.qr(product)[0]
+    return values, qr(product)[0]
 
 
 def _by_products(T: Rows, k: int, keep: int) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
 from spectra.linalg.gram import eigenpairs
+from spectra.linalg.solvers import eigh, qr, svd
 
 __all__ = ["SMALL_SIDE", "block_krylov", "factored_svd", "gram_svd"]
 
@@ -51,7 +52,7 @@ def _orthonormal(Y: Array) -> Array:
     as small as rounding.
     """
     xp = array_namespace(Y)
-    Q, R = xp.linalg.qr(Y)
+    Q, R = qr(Y)
     diagonal = xp.linalg.diagonal(R)
     one = xp.ones_like(diagonal)
     return Q * xp.where(diagonal < 0, -one, one)
@@ -84,13 +85,13 @@ def block_krylov(
     depth = min(depth, math.ceil(min(m, n) / width))
     start = np.random.default_rng(seed).standard_normal((n, width))
     start = xp.asarray(start, dtype=X.dtype, device=device_of(X))
-    block = xp.linalg.qr(X @ start)[0]
+    block = qr(X @ start)[0]
     blocks = [block]
     for _ in range(depth):
-        block = xp.linalg.qr(X @ (xp.matrix_transpose(X) @ block))[0]
+        block = qr(X @ (xp.matrix_transpose(X) @ block))[0]
         blocks.append(block)
     space = xp.concat(blocks, axis=1)
-    Q = xp.linalg.qr(space[:, : min(m, n, space.shape[1])])[0]
+    Q = qr(space[:, : min(m, n, space.shape[1])])[0]
     small = xp.matrix_transpose(Q) @ X
     C = xp.astype(small, xp.float64)
     W, s, V = gram_svd(small, C @ xp.matrix_transpose(C), k)
@@ -119,7 +120,7 @@ def factored_svd(
     if right is None or left is None:
         return _factored_by_qr(A, B, scale)
     core = scale * (xp.matrix_transpose(left.R) @ right.R)
-    W, s, Zh = xp.linalg.svd(core, full_matrices=False)
+    W, s, Zh = svd(core)
     Uh = (xp.matrix_transpose(W) @ left.inverse) @ Bt
     Vh = (Zh @ right.inverse) @ A
     return xp.matrix_transpose(Uh), s, xp.matrix_transpose(Vh)
@@ -129,10 +130,10 @@ def _factored_by_qr(
     A: Array, B: Array, scale: float
 ) -> tuple[Array, Array, Array]:
     xp = array_namespace(A, B)
-    left, upper = xp.linalg.qr(B)
-    right, lower = xp.linalg.qr(xp.matrix_transpose(A))
+    left, upper = qr(B)
+    right, lower = qr(xp.matrix_transpose(A))
     core = scale * (upper @ xp.matrix_transpose(lower))
-    W, s, Zh = xp.linalg.svd(core, full_matrices=False)
+    W, s, Zh = svd(core)
     return left @ W, s, right @ xp.matrix_transpose(Zh)
 
 
@@ -154,7 +155,7 @@ def _whitening(F: Array, tolerance: float) -> _Whitening | None:
     if tolerance == 0.0:
         return None
     Ft = xp.matrix_transpose(F)
-    values, Q = xp.linalg.eigh(F @ Ft)
+    values, Q = eigh(F @ Ft)
     eps = float(xp.finfo(F.dtype).eps)
     if float(values[0]) * tolerance <= eps * float(values[-1]):
         return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spectra.backend.device import to_host
 from spectra.linalg.gram import eigenpairs
+from spectra.linalg.solvers import eigh, qr
 from spectra.linalg.svd import block_krylov
 
 __all__ = [
@@ -131,7 +132,7 @@ def _with_first_coordinates(X: Array, p: int) -> Array:
     first = xp.eye(d, p, dtype=X.dtype, device=where)
     if p == d:
         return first
-    rest = xp.linalg.qr(X[p:, :])[0]
+    rest = qr(X[p:, :])[0]
     above = xp.zeros((p, rest.shape[1]), dtype=X.dtype, device=where)
     return xp.concat([first, xp.concat([above, rest])], axis=1)
 
@@ -140,7 +141,7 @@ def _outside(a: Array) -> Array:
     """Return E, (r, r), with ``E @ E.T`` what ``a @ a.T`` lacks of one."""
     xp = array_namespace(a)
     one = xp.eye(a.shape[0], dtype=a.dtype, device=device_of(a))
-    values, Z = xp.linalg.eigh(one - a @ xp.matrix_transpose(a))
+    values, Z = eigh(one - a @ xp.matrix_transpose(a))
     return Z * xp.sqrt(xp.clip(values, min=0.0))
 
 
