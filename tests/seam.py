@@ -1,14 +1,16 @@
 """The devices every kernel is tested on, and the fixture that gives them."""
 
-import importlib.util
-
 import array_api_strict
 import numpy as np
 import pytest
 
 from spectra.backend.device import CPU, Device, open_device
+from spectra.core.errors import UsageError
 
-__all__ = ["DEVICES", "device"]
+__all__ = ["CUDA", "DEVICES", "device"]
+
+CUDA = ("cuda", "torch:cuda")
+"""What needs a GPU: by CuPy, and by torch."""
 
 
 def second_device() -> Device:
@@ -17,17 +19,19 @@ def second_device() -> Device:
     return Device("array-api-strict", array_api_strict, handle)
 
 
-def _cuda() -> Device:
-    if importlib.util.find_spec("cupy") is None:
-        pytest.skip("CuPy is not installed")
-    return open_device("cuda")
+def _cuda(name: str) -> Device:
+    try:
+        return open_device(name)
+    except UsageError as reason:
+        pytest.skip(str(reason))
 
 
 DEVICES = {
     "numpy": lambda: CPU,
     "strict": second_device,
     "torch": lambda: open_device("torch:cpu"),
-    "cuda": _cuda,
+    "cuda": lambda: _cuda("cuda"),
+    "torch:cuda": lambda: _cuda("torch:cuda"),
 }
 
 
@@ -36,7 +40,7 @@ DEVICES = {
         "numpy",
         "strict",
         "torch",
-        pytest.param("cuda", marks=pytest.mark.gpu),
+        *(pytest.param(name, marks=pytest.mark.gpu) for name in CUDA),
     ]
 )
 def device(request: pytest.FixtureRequest) -> Device:

@@ -6,7 +6,7 @@ import pytest
 
 from spectra.backend.device import to_host
 from spectra.backend.words import WORDS, can_widen, widened
-from tests.seam import DEVICES, second_device
+from tests.seam import CUDA, DEVICES, second_device
 
 ALL = np.arange(2**16, dtype=np.uint16)
 STORED = {"BF16": ml_dtypes.bfloat16, "F16": np.float16}
@@ -19,7 +19,9 @@ def test_these_are_the_words():
 @pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize("columns", [256, 200], ids=["whole", "strided"])
 @pytest.mark.parametrize(
-    "name", ["numpy", "torch", pytest.param("cuda", marks=pytest.mark.gpu)]
+    "name",
+    ["numpy", "torch"]
+    + [pytest.param(name, marks=pytest.mark.gpu) for name in CUDA],
 )
 def test_all_patterns(name, dtype, columns):
     device = DEVICES[name]()

@@ -102,6 +102,9 @@ def check(name, A, found):
         exact = np.linalg.svd(A, compute_uv=False)
         np.testing.assert_allclose(s, exact, atol=tolerance)
         np.testing.assert_allclose((U * s) @ Vh, A, atol=tolerance)
+        one = np.eye(len(s))
+        np.testing.assert_allclose(U.T @ U, one, atol=tolerance)
+        np.testing.assert_allclose(Vh @ Vh.T, one, atol=tolerance)
 
 
 def problem(name, m=30, n=12, dtype="float64", rank=None):

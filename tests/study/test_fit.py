@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import spectra
+from spectra.backend.cuda import HostRuntime
 from spectra.backend.memory import Budget
 from spectra.core.errors import BudgetError, UsageError
 from spectra.core.settings import FitSettings
@@ -26,7 +28,7 @@ from tests.checkpoints import (
     write_adapter,
     write_dense,
 )
-from tests.seam import device  # noqa: F401 - a fixture
+from tests.seam import device, second_device  # noqa: F401 - a fixture
 from tests.store.test_runfile import equal
 
 SHAPES = {"a.weight": (30, 40), "b.weight": (40, 30)}
@@ -446,6 +448,48 @@ def test_every_device_gives_the_same_run(tmp_path, device, monkeypatch):
                 strict=True,
             ):
                 np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-3)
+
+
+def test_words_less_a_base_are_the_same_on_every_device(
+    tmp_path, device, monkeypatch
+):
+    folder, _, _ = dense(tmp_path, 4, SHAPES, dtype="BF16", spread=0.1)
+    catalog, base = spectra.scan(folder), str(tmp_path / "base")
+    expected = spectra.fit(catalog, base=base, device="cpu")
+    monkeypatch.setattr(study_fit, "open_device", lambda name: device)
+    found = spectra.fit(catalog, base=base)
+    for one, other in zip(
+        expected.value.layers, found.value.layers, strict=True
+    ):
+        np.testing.assert_allclose(one.gram, other.gram, atol=1e-5)
+        assert other.kind == "difference"
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's is called."""
+
+
+class Full(HostRuntime):
+    """Of a device of which no byte is left."""
+
+    limited_to = None
+
+    def copies(self):
+        raise OutOfMemoryError("Out of memory allocating 3,145,728 bytes")
+
+    def limit(self, nbytes):
+        Full.limited_to = nbytes
+
+
+def test_a_device_is_held_to_the_memory_of_the_run(tmp_path, monkeypatch):
+    folder, _, _ = dense(tmp_path, 3, SHAPES)
+    full = replace(second_device(), runtime=Full())
+    monkeypatch.setattr(study_fit, "open_device", lambda name: full)
+    out = tmp_path / "run.h5"
+    with pytest.raises(BudgetError, match="array-api-strict needs 3 MiB"):
+        spectra.fit(spectra.scan(folder), out, memory=2**31, workers=2)
+    assert Full.limited_to == 2**31
+    assert not out.exists()
 
 
 def test_a_file_that_changed_since_the_scan_is_not_read(tmp_path):
