@@ -133,6 +133,9 @@ def _torch(name: str) -> Device:
     handle = torch.device(where)
     if handle.type == "cpu":
         return Device(name, xp, handle)
+    if handle.index is None:
+        # What limits its memory asks for a number.
+        handle = torch.device("cuda", torch.cuda.current_device())
     return Device(name, xp, handle, TorchRuntime(torch, handle))
 
 

@@ -155,9 +155,11 @@ def test_solvers_are_the_device_s_own(gpu, monkeypatch):
 def test_a_lack_of_memory_is_named(gpu):
     gpu.runtime.limit(2**28)
     try:
-        with pytest.raises(BudgetError, match="on the device") as caught:
-            with gpu.strict():
-                gpu.zeros((2**28,))
+        with (
+            pytest.raises(BudgetError, match="on the device") as caught,
+            gpu.strict(),
+        ):
+            gpu.zeros((2**28,))
         assert caught.value.needs == 2**31
         assert caught.value.allowed <= 2**28
     finally:
