@@ -10,13 +10,16 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q \
 
 TEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# Which of CuPy's wheels: drivers of CUDA 13 run that of 12 as well.
+CUDA ?= cuda12
+
 # One thread for the linear algebra: sums come out in one order, and the
 # times printed are times of one core.
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
 .PHONY: help demo test test-all check lint format types imports doctests \
-	spelling bench constraints clean
+	spelling bench test-gpu bench-gpu constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +28,8 @@ help:
 	@echo "make test-all  the tests, with the slow ones"
 	@echo "make check     lint format types imports doctests spelling (each a target)"
 	@echo "make bench     the benchmarks; their figures in docs/performance.md"
+	@echo "make test-gpu  the tests that need a GPU; skipped where there is none"
+	@echo "make bench-gpu a GPU beside its floors; its figures in docs/gpu.md"
 	@echo "make analyses  the reports of analyses/, anew"
 	@echo "make clean     take away what the above have made"
 
@@ -60,6 +65,12 @@ spelling: .venv/.lint
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
+
+test-gpu: .venv/.gpu
+	$(BIN)/python -m pytest -m gpu
+
+bench-gpu: .venv/.gpu
+	$(BIN)/python -m benchmarks.gpu
 
 analyses: .venv/.test
 	$(BIN)/python -m analyses.verdict.tables
@@ -100,6 +111,12 @@ clean:
 	@echo "Installing what the benchmarks compare with (once) ..."
 	@$(INSTALL) '.[bench]'
 	@touch $@
+
+# CuPy is 2 GB: it is installed where a driver is.
+.venv/.gpu: .venv/.test
+	@command -v nvidia-smi > /dev/null || exit 0; \
+	echo "Installing CuPy (once) ..."; \
+	$(INSTALL) '.[test,$(CUDA)]' && touch $@
 
 .venv/.lint: .venv/.test
 	@echo "Installing the linters (once) ..."

@@ -8,6 +8,7 @@ of one 4096 x 4096 matrix beside LAPACK's gesdd.
 """
 
 import time
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -33,15 +34,26 @@ MEMBERS, SHAPE = 100, (768, 768)
 Float = NDArray[np.floating]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Maps that are rows in memory."""
+
+    X: Float
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.X)
+
+    def fill(self, row: int, start: int, stop: int, out: Float) -> None:
+        """Write entries of one into `out`."""
+        out[:] = self.X[row, start:stop]
+
+
 def spectrum(X: Float) -> Float:
     """Return squared singular values of X less its mean, falling."""
-
-    def fill(row: int, start: int, stop: int, out: Float) -> None:
-        out[:] = X[row, start:stop]
-
     with threadpool_limits(1):
         found = inner_products(
-            fill, len(X), X.shape[1], CPU, X.dtype, threads=cores()
+            Rows(X), X.shape[1], CPU, X.dtype, threads=cores()
         )
     return np.linalg.eigvalsh(double_centred(found.inner))[::-1]
 

@@ -111,6 +111,10 @@ class Files:
             raise OSError(f"{self.paths[row]} is short")
         return raw
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.paths)
+
     def fill(self, row: int, start: int, stop: int, out: NDArray[Any]) -> None:
         """Write entries of one map into `out`."""
         decode_into(self.raw(row, start, stop), self.dtype, out)
@@ -119,10 +123,7 @@ class Files:
 def spectrum(files: Files, size: int) -> NDArray[np.float64]:
     """Return the joint spectrum."""
     with threadpool_limits(1):
-        found = inner_products(
-            files.fill, len(files.paths), size, CPU, np.float32,
-            threads=cores(),
-        )  # fmt: skip
+        found = inner_products(files, size, CPU, np.float32, threads=cores())
     return np.linalg.eigvalsh(double_centred(found.inner))
 
 

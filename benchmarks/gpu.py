@@ -1,19 +1,23 @@
-"""A GPU beside its floors: streaming Gram, adapters, Krylov SVD, eigenvectors.
+"""A GPU beside its floors; then the table of docs/gpu.md.
 
-Each line has the time, the least that the device's own rates of products and
-of copies allow for the same work, and the ratio. Without a GPU it says so.
+Streaming Gram matrix, products of adapters, Krylov SVD and eigenvectors. A
+floor is what the same work takes at the device's own rates of products and of
+copies, which are measured first. Without a GPU one line says so.
 
-    python -m benchmarks.gpu [--device cuda --device torch:cuda] [--small]
+    python -m benchmarks.gpu [--device cuda] [--small]
 """
 
-import argparse
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.__main__ import BEGIN, END, table
+from benchmarks.figures import Row, at_most, finish, machine, options
 from spectra.backend.device import Device, open_device, to_host
 from spectra.core.errors import UsageError
 from spectra.linalg.solvers import eigh
@@ -23,162 +27,202 @@ from spectra.subspaces.stacks import Stack, factored_products
 from spectra.weights.kept import KeptMaps, keeping
 
 DEVICES = ("cuda", "torch:cuda")
-REPEATS = 5
+PAGE = Path(__file__).parents[1] / "docs" / "gpu.md"
+MOVED = 2**28
+"""Bytes of the copies that are timed."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much work: that of a real layer, or a rehearsal."""
+    """How much work: that of a large layer, or a rehearsal."""
 
-    square: int  # of matrices that rates are measured on
-    members: int  # of the streaming Gram matrix
-    entries: int  # of each member
-    adapters: int
-    rank: int
-    width: int  # of the adapters' layer
-    krylov: int  # the matrix's side
-    triplets: int
-    eigen: int
-
-
-REAL = Sizes(8192, 200, 2**22, 500, 16, 4096, 4096, 16, 4096)
-SMALL = Sizes(512, 20, 2**16, 20, 4, 128, 256, 8, 128)
+    square: int = 8192  # side of the matrices that rates are measured on
+    members: int = 200  # of the streaming Gram matrix
+    entries: int = 2**22  # of each
+    adapters: int = 500
+    rank: int = 16
+    width: int = 4096  # of the adapters' layer, both sides
+    side: int = 4096  # of the matrices that are decomposed
+    triplets: int = 16
 
 
-def best(work: Callable[[], Any]) -> float:
-    """Return the least seconds of a few, after one that warms up."""
+SMALL = Sizes(512, 20, 2**16, 20, 4, 128, 256, 8)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Operations and bytes a second."""
+
+    single: float
+    double: float
+    copies: float
+    host: float
+
+
+def best(work: Callable[[], Any], rounds: int) -> float:
+    """Return the least seconds of some rounds, after one that warms up."""
     work()
-    times = []
-    for _ in range(REPEATS):
+    took = []
+    for _ in range(rounds):
         started = time.perf_counter()
         work()
-        times.append(time.perf_counter() - started)
-    return min(times)
+        took.append(time.perf_counter() - started)
+    return min(took)
 
 
-def product_rate(device: Device, n: int, dtype: str) -> float:
-    """Return operations a second of a product of square matrices."""
-    A = device.put(np.random.default_rng(0).random((n, n)).astype(dtype))
-    return 2 * n**3 / best(lambda: to_host((A @ A)[:1, :1]))
+def rates(device: Device, n: int, rounds: int) -> Rates:
+    """Measure what the floors are made of."""
+    rng = np.random.default_rng(0)
 
+    def products(n: int, dtype: str) -> float:
+        A = device.put(rng.random((n, n)).astype(dtype))
+        return 2 * n**3 / best(lambda: to_host((A @ A)[:1, :1]), rounds)
 
-def copy_rate(device: Device, nbytes: int = 2**28) -> float:
-    """Return bytes a second from page-locked memory of the host."""
     copies = device.runtime.copies()
-    shape = (nbytes // 4,)
-    source, target = (
-        copies.buffer(shape, "float32"),
-        device.empty(shape, "float32"),
-    )
+    source = copies.buffer((MOVED,), "uint8")
+    target = device.empty((MOVED,), "uint8")
     source[:] = 1
+    other = np.zeros_like(source)
+    sent = best(
+        lambda: copies.copy(source, target, copies.record()).synchronize(),
+        rounds,
+    )
+    moved = best(lambda: np.copyto(other, source), rounds)
+    return Rates(
+        products(n, "float32"),
+        products(n // 2, "float64"),
+        MOVED / sent,
+        MOVED / moved,
+    )
 
-    def copy() -> None:
-        copies.copy(source, target, copies.record()).synchronize()
 
-    return nbytes / best(copy)
-
-
-def host_rate(nbytes: int = 2**28) -> float:
-    """Return bytes a second that one core moves from memory to memory."""
-    source, target = np.ones(nbytes, np.uint8), np.zeros(nbytes, np.uint8)
-    return nbytes / best(lambda: np.copyto(target, source))
-
-
-def streaming(device: Device, n: int, entries: int) -> float:
+def streaming(device: Device, size: Sizes, rounds: int) -> float:
     """Return seconds of the Gram matrix of maps in bfloat16."""
-    rng = np.random.default_rng(1)
-    with keeping(2 * n * entries, folder=None) as store:
+    rng, n = np.random.default_rng(1), size.members
+    with keeping(2 * n * size.entries, folder=None) as store:
         maps = KeptMaps(store, np.float32, None)
         for _ in range(n):
-            values = rng.standard_normal(entries, np.float32)
+            values = rng.standard_normal(size.entries, np.float32)
             words = (values.view(np.uint32) >> 16).astype(np.uint16)
-            maps.add(words.view(np.uint8), "BF16", entries)
-        return best(lambda: inner_products(maps, entries, device, np.float32))
-
-
-def of_adapters(device: Device, n: int, rank: int, d: int) -> float:
-    """Return seconds of all products of adapters of d x d."""
-    rng = np.random.default_rng(2)
-    F = device.put(rng.standard_normal((n, rank, d), np.float32) / d**0.5)
-    stack = Stack(F, F, np.ones((n, rank)))
-    return best(lambda: factored_products(stack, rank, dtype=np.float32))
-
-
-def krylov(device: Device, d: int, k: int) -> float:
-    """Return seconds of the leading triplets of a d x d matrix."""
-    X = device.put(np.random.default_rng(3).random((d, d), np.float32))
-    return best(lambda: to_host(block_krylov(X, k)[1]))
-
-
-def eigenvectors(device: Device, n: int) -> float:
-    """Return seconds of all eigenvectors in float64, and their proof."""
-    X = np.random.default_rng(4).standard_normal((n, n))
-    C = device.put(X @ X.T)
-    return best(lambda: to_host(eigh(C)[0]))
-
-
-def measure(device: Device, size: Sizes) -> None:
-    """Print one line a rate and one a piece of work."""
-    single = product_rate(device, size.square, "float32")
-    double = product_rate(device, size.square // 2, "float64")
-    bytes_in, on_host = copy_rate(device), host_rate()
-    print(f"{device.name}: products {single / 1e12:.2f} TF/s in float32,")
-    print(
-        f"  {double / 1e12:.2f} in float64; copies {bytes_in / 1e9:.1f} GB/s"
-    )
-    print(f"  to the device, {on_host / 1e9:.1f} from memory to memory")
-    n, entries = size.members, size.entries
-    compute, copies = n**2 * entries / single, 2 * n * entries / bytes_in
-    width = size.triplets + 16
-    lines = (
-        (
-            f"Gram of {n} maps of {entries} bfloat16",
-            streaming(device, n, entries),
-            max(compute, copies),
-        ),
-        (
-            f"Gram of {size.adapters} adapters, r {size.rank}, {size.width}^2",
-            of_adapters(device, size.adapters, size.rank, size.width),
-            (size.adapters * size.rank) ** 2 * 2 * size.width / single,
-        ),
-        (
-            f"Krylov SVD of {size.krylov}^2, k {size.triplets}",
-            krylov(device, size.krylov, size.triplets),
-            # Eight powers: eighteen products with X, as the depth has it.
-            2 * size.krylov**2 * width * 18 / single,
-        ),
-        (
-            f"eigenvectors of {size.eigen}^2, float64",
-            eigenvectors(device, size.eigen),
-            # Reduction, and the vectors of the whole turned back.
-            10 / 3 * size.eigen**3 / double,
-        ),
-    )
-    for name, took, floor in lines:
-        print(
-            f"  {name}: {took:.4f} s, floor {floor:.4f}, {took / floor:.1f}x"
+            maps.add(words.view(np.uint8), "BF16", size.entries)
+        return best(
+            lambda: inner_products(maps, size.entries, device, np.float32),
+            rounds,
         )
-    print(f"  (copies alone are {copies:.4f} s of the first floor's max)")
+
+
+def of_adapters(device: Device, size: Sizes, rounds: int) -> float:
+    """Return seconds of all products of adapters."""
+    shape = size.adapters, size.rank, size.width
+    F = np.random.default_rng(2).standard_normal(shape, np.float32)
+    on_device = device.put(F / np.float32(size.width**0.5))
+    stack = Stack(on_device, on_device, np.ones(shape[:2]))
+    return best(
+        lambda: factored_products(stack, size.rank, dtype=np.float32), rounds
+    )
+
+
+def krylov(device: Device, size: Sizes, rounds: int) -> float:
+    """Return seconds of the leading triplets of a square matrix."""
+    shape = size.side, size.side
+    X = device.put(np.random.default_rng(3).random(shape, np.float32))
+    return best(lambda: to_host(block_krylov(X, size.triplets)[1]), rounds)
+
+
+def eigenvectors(device: Device, size: Sizes, rounds: int) -> float:
+    """Return seconds of all eigenvectors in float64, and their proof."""
+    X = np.random.default_rng(4).standard_normal((size.side, size.side))
+    C = device.put(X @ X.T)
+    return best(lambda: to_host(eigh(C)[0]), rounds)
+
+
+def measured(device: Device, size: Sizes, rounds: int) -> list[Row]:
+    """Return the rows of one device."""
+    rate, name = rates(device, size.square, rounds), device.name
+    n, entries, d = size.members, size.entries, size.side
+    copies = 2 * n * entries / rate.copies
+    products = n**2 * entries / rate.single
+    work = (
+        (
+            f"Gram of {n} maps of {entries} entries, bfloat16",
+            streaming,
+            max(copies, products),
+        ),
+        (
+            (
+                f"products of {size.adapters} adapters, rank {size.rank},"
+                f" {size.width} x {size.width}"
+            ),
+            of_adapters,
+            (size.adapters * size.rank) ** 2 * 2 * size.width / rate.single,
+        ),
+        (
+            f"{size.triplets} triplets of {d} x {d}, Krylov",
+            krylov,
+            # Powers 0 to 8 of X X^T: eighteen products with k + 16 columns.
+            2 * d * d * (size.triplets + 16) * 18 / rate.single,
+        ),
+        (
+            f"eigenvectors of {d} x {d}, float64",
+            eigenvectors,
+            # The reduction, and the vectors turned back.
+            10 / 3 * d**3 / rate.double,
+        ),
+    )
+    rows = [
+        Row(f"{name}: products in float32", f"{rate.single / 1e12:.3g} TF/s"),
+        Row(f"{name}: products in float64", f"{rate.double / 1e12:.3g} TF/s"),
+        Row(f"{name}: copies to the device", f"{rate.copies / 1e9:.3g} GB/s"),
+        Row("copies on the host, one core", f"{rate.host / 1e9:.3g} GB/s"),
+    ]
+    for what, run, floor in work:
+        took = run(device, size, rounds)
+        rows.append(
+            at_most(
+                f"{name}: {what}", took / floor, "times the floor", None,
+                ours=f"{took:.4f} s", beside=f"floor {floor:.4f} s",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def card() -> str:
+    """Return the name of the GPU and of its driver."""
+    words = ["nvidia-smi", "--query-gpu=name,driver_version"]
+    done = subprocess.run(  # noqa: S603 - words of our own
+        [*words, "--format=csv,noheader"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()[0]
 
 
 def main() -> None:
     """Measure every device that is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--device", action="append")
     parser.add_argument("--small", action="store_true")
     asked = parser.parse_args()
-    found = False
+    size, rows = SMALL if asked.small else Sizes(), []
     for name in asked.device or DEVICES:
         try:
             device = open_device(name)
         except UsageError as reason:
             print(f"{name} is left out: {reason}")
             continue
-        found = True
         with device.strict():
-            measure(device, SMALL if asked.small else REAL)
-    if not found:
+            rows += measured(device, size, asked.rounds)
+    if not rows:
         print("There is no CUDA device here: nothing was measured.")
+        return
+    finish(rows, asked.json)
+    if asked.device or asked.small:
+        return
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    text = f"{card()}; {machine()}.\n\n{table(rows)}"
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -143,13 +143,10 @@ class _Source:
     @classmethod
     def of(cls, maps: KeptMaps, device: Device, kind: str, /) -> "_Source":
         """Return it for a device that multiplies numbers of that kind."""
+        if device.is_host or not can_widen(device.zeros((0,))):
+            return cls(maps, device, kind)
         (stored, *others) = maps.dtypes
-        if (
-            device.is_host
-            or others
-            or stored not in WORDS
-            or not can_widen(device.zeros((0,)))
-        ):
+        if others or stored not in WORDS:
             return cls(maps, device, kind)
         base = None if maps.base is None else device.put(maps.base)
         return cls(maps, device, "uint16", stored, base)

@@ -165,7 +165,7 @@ def test_what_is_wrong_without_a_word_is_done_on_the_host(
         lambda values: values * np.nan,
         lambda values: values * (1 + 1e-6),
         lambda values: values * torch.tensor([-1.0, 1, 1, 1, 1]),
-        lambda values: values * 0 + values.mean(),
+        lambda values: values * 0 + values.mean(-1, True),
         lambda values: torch.flip(values, (-1,)),
     ],
     ids=["right", "nan", "scaled", "a sign", "mean", "flipped"],
