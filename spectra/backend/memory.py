@@ -48,7 +48,7 @@ def asked_for(message: str, /) -> int:
     2147483648
     """
     match = re.search(
-        r"allocat(?:e|ing) ([0-9][0-9,.]*)(?: ([KMGT]iB))?", message
+        r"(?:allocate|allocating) ([0-9][0-9,.]*)(?: ([KMGT]iB))?", message
     )
     if match is None:
         return 0
