@@ -1,7 +1,7 @@
 """What a fit would read and need, before it starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -80,6 +80,12 @@ class Plan:
     sides_unasked: int
     sides_asked: int
     side_null_seconds: float
+
+    @classmethod
+    def of_nothing(cls, *, n_models: int, n_layers: int) -> "Plan":
+        """Return the plan of a run that is finished already."""
+        nothing = {field.name: 0 for field in fields(cls)}
+        return cls(**nothing | {"n_models": n_models, "n_layers": n_layers})
 
 
 def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
