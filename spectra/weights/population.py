@@ -55,8 +55,8 @@ def joined(held: Catalog, found: Catalog, /) -> Catalog:
         As one scan would have found it; `held` itself where no sound
         checkpoint is new.
     """
-    known = {identity(model.path): model.id for model in held.models}
-    new = [m for m in found.models if identity(m.path) not in known]
+    known = {_content(model): model.id for model in held.models}
+    new = [m for m in found.models if _content(m) not in known]
     if not new:
         return held
     mended = _mended(held, found, new)
@@ -69,15 +69,26 @@ def joined(held: Catalog, found: Catalog, /) -> Catalog:
     )[len(taken) :]
     now = dict(zip((*(m.id for m in new), *lost), names, strict=True))
     now |= {
-        model.id: known[identity(model.path)]
+        model.id: known[_content(model)]
         for model in found.models
-        if identity(model.path) in known
+        if _content(model) in known
     }
     return catalog_of(
         (*held.models, *(replace(model, id=now[model.id]) for model in new)),
         (*kept, *(replace(q, id=now.get(q.id, q.id)) for q in more)),
         tuple(dict.fromkeys((*held.sources, *found.sources))),
     )
+
+
+def _content(model: Checkpoint) -> object:
+    """Return what two findings of one checkpoint have in common.
+
+    On a hub a commit may change the card alone.
+    """
+    tags = tuple(file.etag for file in model.files)
+    if not model.path.startswith(REMOTE) or None in tags:
+        return identity(model.path)
+    return model.path.replace(f"@{model.revision}", "", 1), tags
 
 
 def _mended(

@@ -200,18 +200,20 @@ def test_a_member_that_is_lost_on_the_way_leaves_the_run(
 
 
 def test_faults_of_the_weights_stop_nothing(tmp_path):
-    """Whoever was set aside for them is set aside again."""
+    """Not those that were found before, and not those that come to light."""
     folder, members, _ = dense(tmp_path, 5, SHAPES)
-    shutil.rmtree(folder / "m01")
-    write_dense(
-        folder / "m01",
-        {name: W * np.nan for name, W in members["m01"].items()},
-    )
+    broken = {name: W * np.nan for name, W in members["m01"].items()}
+    for name, tensors in (("m01", broken), ("m04", members["m04"])):
+        shutil.rmtree(folder / name)
+        both = tensors | {"only": np.full((6, 7), tensors["a.weight"][0, 0])}
+        write_dense(folder / name, both)
     old, new = split(folder, 1)
     run = tmp_path / "run.h5"
-    spectra.fit(spectra.scan(old), run)
+    first = spectra.fit(spectra.scan(old), run)
+    assert {q.layer for q in first.value.quarantine} == {"a", "b"}
     grown = spectra.fit(spectra.scan(new), run)
     assert {q.id for q in grown.value.quarantine} == {"m01"}
+    assert {q.layer for q in grown.value.quarantine} == {"a", "b", "only"}
     assert [layer.members for layer in grown.value.layers] == [
         (0, 2, 3, 4)
     ] * 2
