@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from spectra.backend.memory import Budget, resident_bytes
+from spectra.backend.memory import PER_WORKER, Budget, resident_bytes
 from spectra.backend.threads import cores
 from spectra.core.catalog import Catalog, LowRankSource
 from spectra.core.settings import FitSettings
@@ -17,10 +17,12 @@ from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of
 from spectra.subspaces.alignment import alignment_memory
-from spectra.subspaces.dense import plan_dense
+from spectra.subspaces.dense import dense_memory, plan_dense
 from spectra.subspaces.layer import LayerTask, kept_nbytes
 from spectra.subspaces.lowrank import low_rank_memory
 from spectra.subspaces.products import LayerCost, product_dtype
+from spectra.subspaces.representatives import FOLDS
+from spectra.subspaces.stacks import JOINT
 
 __all__ = ["Plan", "plan", "workers_within"]
 
@@ -126,8 +128,10 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
         requests=requests,
         whole_files=len(missing),
         ranged_files=len(reading.ranges),
-        memory_bytes=resident_bytes() + sum(largest),
-        disk_bytes=sum(map(_stored, work.tasks)) + sum(spilled) + fetched,
+        memory_bytes=resident_bytes() + workers * PER_WORKER + sum(largest),
+        disk_bytes=sum(_stored(task, settings) for task in work.tasks)
+        + sum(spilled)
+        + fetched,
         seconds=round(
             waiting + read / _READ_RATE + flops / _FLOP_RATE / workers, 1
         ),
@@ -153,26 +157,25 @@ def _cost(task: LayerTask, settings: FitSettings, room: int) -> LayerCost:
     dtype = np.float32 if settings.precision == "f32" else np.float64
     shape, factors = task.key.shape, _factors(task)
     ranks = [source.rank for source in factors]
-    beside = _read_ahead(task)
+    ahead, beside = _read_ahead(task), 0
+    if factors:
+        dtype = product_dtype(len(factors), dtype)
     if _has_base(task):
         rows = len(ranks) * max(ranks, default=0)
-        beside += alignment_memory(shape, rows)
+        beside = alignment_memory(shape, rows, dtype=dtype)
     if factors:
         needs = low_rank_memory(
-            shape, factors, rank=settings.rank,
-            dtype=product_dtype(len(factors), dtype),
-            save=settings.save_directions,
+            shape, factors, rank=settings.rank, dtype=dtype,
+            save=settings.save_directions, beside=beside,
         )  # fmt: skip
-        return LayerCost(needs + beside)
-    cost = plan_dense(
-        shape,
-        len(task.holders),
-        rank=settings.rank,
-        dtype=dtype,
-        kept=kept_nbytes(task, dtype),
-        room=room - beside,
-    )
-    return replace(cost, nbytes=cost.nbytes + beside)
+        return LayerCost(needs + ahead)
+    needs = dense_memory(
+        shape, len(task.holders), rank=settings.rank, dtype=dtype,
+        beside=beside,
+    )  # fmt: skip
+    kept = kept_nbytes(task, dtype)
+    cost = plan_dense(needs, kept=kept, room=room - ahead)
+    return replace(cost, nbytes=cost.nbytes + ahead)
 
 
 def _read_ahead(task: LayerTask) -> int:
@@ -216,9 +219,20 @@ def _ranks(task: LayerTask) -> list[int]:
     return [source.rank for source in _factors(task)]
 
 
-def _stored(task: LayerTask) -> int:
+def _stored(task: LayerTask, settings: FitSettings) -> int:
     n, beside = len(task.holders), 5 * min(task.key.shape)
-    return 8 * n * (4 * n + 40) + (8 * beside if _has_base(task) else 0)
+    folds = 2 * FOLDS * JOINT**2
+    kept = n * (4 * n + 40) + folds + (beside if _has_base(task) else 0)
+    return 8 * kept + (
+        _saved(task, settings) if settings.save_directions else 0
+    )
+
+
+def _saved(task: LayerTask, settings: FitSettings) -> int:
+    """Return the bytes of a layer's directions, in float32."""
+    most = max(_ranks(task), default=min(task.key.shape))
+    rows = len(task.holders) * min(settings.rank, most) + JOINT
+    return 4 * rows * sum(task.key.shape)
 
 
 def workers_within(

@@ -18,7 +18,7 @@ from spectra.core.settings import FitSettings
 from spectra.statistics.sides import null as side_null
 from spectra.study import fit as study_fit
 from spectra.study.plan import plan
-from spectra.subspaces.dense import plan_dense
+from spectra.subspaces.dense import dense_memory, plan_dense
 from spectra.weights.bytes import FileSource
 from tests.checkpoints import (
     DTYPES,
@@ -193,11 +193,10 @@ def test_bits_do_not_depend_on_memory_or_workers(tmp_path, monkeypatch):
     folder, _, _ = dense(tmp_path, n, {"w.weight": shape})
     catalog = spectra.scan(folder)
     kept = 4 * n * 64 * 900
-    options = {"rank": 16, "dtype": np.float32, "kept": kept}
-    least = plan_dense(shape, n, room=0, **options).nbytes
+    least = dense_memory(shape, n, rank=16, dtype=np.float32)
     small = int((least + 21 * 2**20) / 0.9)
     room = Budget.of_process(small, workers=1).nbytes
-    assert plan_dense(shape, n, room=room, **options).spilled == kept
+    assert plan_dense(least, kept=kept, room=room).spilled == kept
     disk = spectra.fit(catalog, memory=small, workers=1).value
     memory = spectra.fit(catalog, memory=2**32, workers=2).value
     little, much = (
@@ -485,13 +484,6 @@ def test_what_is_not_a_run_is_never_written_over(tmp_path, target):
         spectra.fit(spectra.scan(folder), path)
     assert (path.read_bytes() if path.is_file() else None) == before
     assert target != "device" or path.is_char_device()
-
-
-def test_an_older_run_is_replaced(tmp_path):
-    folder, _, _ = dense(tmp_path, 3, SHAPES)
-    catalog, path = spectra.scan(folder), tmp_path / "run.h5"
-    spectra.fit(catalog, path, rank=2)
-    assert spectra.fit(catalog, path, rank=3).value.settings["rank"] == 3
 
 
 def test_every_device_gives_the_same_run(tmp_path, device, monkeypatch):
