@@ -106,9 +106,8 @@ def low_rank_memory(
         for q in (r, min(r, rank))
     )
     kept = 8 * n * (12 * n + shape[1] + r * JOINT)
-    if save:
-        kept += 4 * n * min(r, rank) * sum(shape)
-    step = max(reading, products, spectra + beside) + unreturned
+    saved = 4 * n * min(r, rank) * sum(shape) if save else 0
+    step = max(reading, products, spectra + beside, saved) + unreturned
     return stacks + step + kept
 
 
