@@ -75,9 +75,10 @@ def dense_memory(
     member = size * (2 * width + 8) + size * width
     solver = 32 * small**2 if small <= SMALL_SIDE else 160 * rank * max(shape)
     sums = sum(8 * d * d for d in shape if d <= WIDE)
-    # One member's term of a sum, or LAPACK's copy and work array.
+    # The next sum and one member's term of it, or the leading directions.
     sides = max(
-        24 * d * d if d <= WIDE else krylov_memory(d, JOINT) for d in shape
+        max(16 * d * d if d <= WIDE else 0, krylov_memory(d, JOINT))
+        for d in shape
     )
     step = max(solver, inner_memory(n, dtype), sides, beside)
     return stacks + sums + member + step
