@@ -20,6 +20,8 @@ from spectra.core.tensors import FileRef, TensorRef
 from spectra.hub.record import PIECE
 from spectra.study.plan import plan
 from spectra.study.studyfile import read_study
+from spectra.study.tasks import work_of
+from spectra.study.work import products_of
 from spectra.subspaces.lowrank import low_rank_memory
 from spectra.weights.grouping import group
 from tests.hub import Hub, Repository
@@ -61,7 +63,7 @@ def test_the_figures_of_the_hub_population():
 
 def test_what_the_hub_population_needs():
     nbytes = 4 * 500 * 32 * 16 * sum(SIDES)
-    run_file = 96 * 8 * 500 * (4 * 500 + 40)
+    run_file = 96 * 8 * (500 * (4 * 500 + 40) + 2 * 20 * 64**2)
     layers = [dict(adapter(i).layers) for i in range(500)]
     query = LayerKey("layers.0.q_proj", (4096, 4096), "low-rank")
     memory = low_rank_memory(
@@ -71,8 +73,13 @@ def test_what_the_hub_population_needs():
         dtype=np.float32,
         save=False,
     )
-    products = (500 * 16) ** 2 * 32 * sum(SIDES)
-    seconds = nbytes / 5e7, products / 6e10, nbytes / 1e9
+    catalog = Catalog(*group([adapter(i) for i in range(500)]))
+    settings = FitSettings()
+    products = sum(
+        products_of(task, settings)
+        for task in work_of(catalog, settings).tasks
+    )
+    seconds = nbytes / 5e7, products / 5e10, nbytes / 1e9
     network, arithmetic, disk = (f"{each:.0f} s" for each in seconds)
     assert f"| disk | {(nbytes + run_file) / 1e9:.1f} GB |" in PAGE
     assert f"and {run_file / 1e9:.1f} GB for the run file" in PAGE
@@ -80,7 +87,7 @@ def test_what_the_hub_population_needs():
     together = seconds[0] + seconds[1] / 2 + seconds[2]
     assert f"about {together / 60:.0f} minutes | two workers" in PAGE
     assert f"{network} for the network at 50 MB/s" in PAGE
-    assert f"{arithmetic} for {products / 1e12:.1f} TFLOP at 60" in PAGE
+    assert f"{arithmetic} for {products / 1e12:.1f} 10^12 products" in PAGE
     assert f"{disk} for the disk" in PAGE
 
 
@@ -108,6 +115,7 @@ def test_the_plan_of_the_five_hundred(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("spectra.backend.memory.resident_bytes", lambda: 0)
     monkeypatch.setattr("spectra.study.reading._room", lambda: 2**50)
+    monkeypatch.setattr("spectra.study.plan.product_rate", lambda: 5e10)
     models, architectures = group([adapter(i) for i in range(500)])
     found = plan(Catalog(models, architectures), FitSettings(workers=2))
     assert (found.n_models, found.n_layers, found.workers) == (500, 96, 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from spectra.core import catalog as core
 from spectra.core.events import Observer
-from spectra.core.settings import FitSettings, HubQuery
+from spectra.core.settings import HubQuery
 from spectra.core.text import printable
 from spectra.study.scan import scan_sources
 from spectra.weights.catalog_file import catalog_json, write_catalog
@@ -69,11 +69,14 @@ class Catalog:
         """
         return coverage(self.value)
 
-    def plan(self, **settings: Any) -> "Plan":
-        """Return what `fit` with these settings would read and need."""
-        from spectra.study.plan import plan
+    def plan(
+        self, out: str | Path | None = None, /, **settings: Any
+    ) -> "Plan":
+        """Return what `fit` would read and need, with the same arguments."""
+        from spectra.study.grow import plan_into
 
-        return plan(self.value, FitSettings(**settings))
+        path = None if out is None else Path(out)
+        return plan_into(self.value, settings, path)
 
     def save(self, path: str | Path, /) -> None:
         """Write ``catalog.jsonl``, which every command takes as a SOURCE."""

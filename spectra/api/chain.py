@@ -7,9 +7,10 @@ from pathlib import Path
 
 from spectra.api.catalog import Catalog, scan
 from spectra.api.overlap import OverlapReport, overlap
-from spectra.api.run import fit
+from spectra.api.run import Run
 from spectra.core.events import Observer
 from spectra.core.settings import HubQuery, as_fields
+from spectra.study.fit import fit_population
 from spectra.study.studyfile import Study
 
 __all__ = ["Finished", "run_study"]
@@ -39,6 +40,9 @@ def _unwatched(_: str) -> AbstractContextManager[Observer | None]:
 def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
     """Carry out a study and return its report and files.
 
+    A study says all there is to say: what an earlier one wrote to the same
+    folder is replaced.
+
     Parameters
     ----------
     study
@@ -66,8 +70,12 @@ def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
             },
         )
     with watch("fitting") as observer:
-        run = fit(
-            catalog, out / "run.h5", on_event=observer, **as_fields(study.fit)
+        path = out / "run.h5"
+        run = Run(
+            fit_population(
+                catalog.value, study.fit, out=path, on_event=observer
+            ),
+            path,
         )
     catalog.save(out / "catalog.jsonl")
     with watch("measuring") as observer:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer
-from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.store.runfile import read
 from spectra.subspaces.joint import Subspace, joint_subspace
@@ -29,10 +28,14 @@ class Run:
         All of it; layers are read from `path` when they are asked for.
     path
         The run file, None where the run is in memory alone.
+    n_new
+        How many of the checkpoints this fit has added to a run that was there
+        already; None where there was none.
     """
 
     value: PopulationFit
     path: Path | None = None
+    n_new: int | None = None
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -104,6 +107,9 @@ def fit(
 ) -> Run:
     """Read every layer of a population once.
 
+    Where `out` is a finished run its checkpoints are fitted too, before those
+    of `catalog` that it lacks: the result is that of a fit of all of them.
+
     Parameters
     ----------
     catalog
@@ -114,24 +120,24 @@ def fit(
         Told after each layer.
     settings
         Fields of `FitSettings`: base, layers, rank, device, precision,
-        memory (bytes), workers, save_directions.
+        memory (bytes), workers, save_directions. Those not given are those of
+        the run that is there.
 
     Raises
     ------
     UsageError
-        When there is nothing to compare.
+        When there is nothing to compare; when the run that is there has
+        another setting, or a checkpoint that is no longer what it was.
     BudgetError
         When a layer cannot fit the memory.
     StorageError
         When the run file cannot be written.
     """
-    from spectra.study.fit import fit_population
+    from spectra.study.grow import fit_into
 
     path = None if out is None else Path(out)
-    value = fit_population(
-        catalog.value, FitSettings(**settings), out=path, on_event=on_event
-    )
-    return Run(value, path)
+    value, n_new = fit_into(catalog.value, settings, path, on_event=on_event)
+    return Run(value, path, n_new)
 
 
 def load(path: str | Path, /) -> Run:

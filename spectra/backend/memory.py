@@ -6,7 +6,13 @@ from pathlib import Path
 
 from spectra.core.errors import BudgetError, UsageError
 
-__all__ = ["Budget", "asked_for", "parse_bytes", "resident_bytes"]
+__all__ = [
+    "PER_WORKER",
+    "Budget",
+    "asked_for",
+    "parse_bytes",
+    "resident_bytes",
+]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12,
           "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}  # fmt: skip
@@ -64,7 +70,7 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-_PER_WORKER = 20 * 2**20
+PER_WORKER = 20 * 2**20
 """OpenBLAS's packing buffer and the allocator's arena of one thread."""
 
 
@@ -87,7 +93,7 @@ class Budget:
         A tenth is kept back for what no formula counts: the allocator, h5py,
         results that wait to be written.
         """
-        free = int(0.9 * limit) - resident_bytes() - workers * _PER_WORKER
+        free = int(0.9 * limit) - resident_bytes() - workers * PER_WORKER
         return cls(max(0, free) // workers)
 
     def require(self, step: str, needs: int, /) -> None:

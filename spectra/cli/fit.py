@@ -18,7 +18,12 @@ __all__ = ["command"]
 def command(
     context: typer.Context,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The run file to write.")
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The run file to write. A finished one is added to.",
+        ),
     ],
     sources: options.Sources = [],
     match: options.Match = [],
@@ -46,7 +51,11 @@ def command(
 ) -> None:
     """Read every layer once and keep small matrices in a run file.
 
+    Onto a finished run: what is new of SOURCE is added, and the result is
+    that of a fit of all. To replace a run, remove it first.
+
     Example: spectra fit adapters/ -o run.h5
+    Example: spectra fit more-adapters/ -o run.h5
     """
     with console.observer("scanning") as watch:
         catalog = spectra.scan(
@@ -61,22 +70,31 @@ def command(
             catalog,
             out,
             on_event=watch,
-            **options.chosen(FitSettings, context),
+            **options.given(FitSettings, context),
         )
     if json:
         console.document(_summary(run))
     else:
         _show(run)
-    finish(run.value.quarantine, len(run.models), quarantine_ok)
+    aside = dict.fromkeys((*run.value.quarantine, *catalog.value.quarantine))
+    finish(tuple(aside), len(run.models), quarantine_ok)
 
 
 def _show(run: "spectra.Run") -> None:
+    if run.n_new == 0:
+        console.say(
+            f"nothing new for {run.path}, which has {len(run.models)}"
+            " checkpoints: no weight was read; to fit afresh remove it, or"
+            " choose another -o"
+        )
+        return
     reasons = Counter(record.code for record in run.value.left_out)
     if reasons:
         counts = ", ".join(f"{n} {r}" for r, n in sorted(reasons.items()))
         console.say(f"sound, but left out: {counts} (see docs/codes.md)")
+    new = "" if run.n_new is None else f" ({run.n_new} new)"
     console.say(
-        f"{len(run.models)} checkpoints, {len(run.layers)} layers ->"
+        f"{len(run.models)} checkpoints{new}, {len(run.layers)} layers ->"
         f" {run.path}; next: spectra overlap {run.path}"
     )
 
@@ -86,6 +104,7 @@ def _summary(run: "spectra.Run") -> dict[str, object]:
         "run": str(run.path),
         "n_scanned": run.value.n_scanned,
         "n_models": len(run.models),
+        "n_new": len(run.models) if run.n_new is None else run.n_new,
         "layers": list(run.layers),
         "left_out": [asdict(record) for record in run.value.left_out],
         "quarantine": [asdict(record) for record in run.value.quarantine],

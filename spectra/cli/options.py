@@ -47,6 +47,8 @@ __all__ = [
     "Token",
     "Workers",
     "chosen",
+    "given",
+    "was_given",
 ]
 
 
@@ -77,6 +79,21 @@ def chosen(settings: type, context: typer.Context, /) -> dict[str, Any]:
         for name, value in context.params.items()
         if name in names
     }
+
+
+def given(settings: type, context: typer.Context, /) -> dict[str, Any]:
+    """Return those of `chosen` that were typed, or set in the environment."""
+    return {
+        name: value
+        for name, value in chosen(settings, context).items()
+        if was_given(context, name)
+    }
+
+
+def was_given(context: typer.Context, name: str, /) -> bool:
+    """Return whether an option has another value than by default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _query(field: str, *names: str, **more: Any) -> Any:

@@ -1,6 +1,8 @@
 """``spectra plan``: what fit would read and need."""
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -14,6 +16,12 @@ __all__ = ["command"]
 def command(
     context: typer.Context,
     sources: options.Sources = [],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The run file that fit would write or add to."
+        ),
+    ] = None,
     match: options.Match = [],
     limit: options.Limit = None,
     author: options.Author = None,
@@ -39,6 +47,7 @@ def command(
     """Say what fit would read and need; fetch nothing but headers.
 
     Example: spectra plan adapters/ --memory 2GiB
+    Example: spectra plan more-adapters/ -o run.h5
     """
     catalog = spectra.scan(
         *sources,
@@ -46,7 +55,7 @@ def command(
         limit=limit,
         **options.chosen(HubQuery, context),
     )
-    plan = catalog.plan(**options.chosen(FitSettings, context))
+    plan = catalog.plan(out, **options.given(FitSettings, context))
     if json:
         console.document(asdict(plan))
         return
@@ -54,6 +63,8 @@ def command(
         f"{plan.n_models} checkpoints, {plan.n_layers} layers:"
         f" {_size(plan.bytes_to_read)} to read"
     )
+    if not plan.bytes_to_read:
+        return
     if plan.repositories:
         console.say(
             f"{plan.repositories} repositories:"

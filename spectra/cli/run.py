@@ -61,7 +61,7 @@ def command(
     given = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in context.params.items()
-        if _was_given(context, name)
+        if options.was_given(context, name)
     }
     study = _study(sources, given, formats)
     chosen_nulls(study.overlap.null)
@@ -80,11 +80,6 @@ def command(
     )
     if refused:
         raise typer.Exit(REFUSED)
-
-
-def _was_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
 
 
 def _study(sources: list[str], given: dict[str, Any], formats: str) -> Study:

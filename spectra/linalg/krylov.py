@@ -43,8 +43,10 @@ def krylov_memory(d: int, k: int, /) -> int:
     """Return the bytes that `leading_eigenpairs` takes for `k` of `d`."""
     width = k + OVERSAMPLING
     columns = min(d, _most_columns(width))
-    # The space, its products, both once more while they grow or are rotated.
-    return 8 * d * (4 * columns + 6 * width) + 48 * columns**2
+    # The space and its products; then one of them once more while it grows,
+    # or the eigenproblem of what the space has.
+    held = 8 * d * (2 * columns + 6 * width)
+    return held + max(8 * d * columns, 48 * columns**2)
 
 
 def starting_block(guess: Array, width: int, /, *, seed: int = 0) -> Array:

@@ -116,8 +116,8 @@ def stack_memory(rows: int, d: int, k: int, /, *, width: int) -> int:
     narrow = min(rows, d)
     if narrow > NARROW:
         return krylov_memory(d, k) + 2 * width * _PANEL
-    whole = rows * d if rows < d else 16 * _PANEL
-    return 32 * narrow**2 + 3 * width * whole
+    whole = width * min(rows * d, 16 * _PANEL if rows >= d else rows * d)
+    return whole + max(whole, 32 * narrow**2)
 
 
 def stack_eigenpairs(

@@ -2,6 +2,8 @@
 
 Layout of schema ``spectra/1``: the string ``header`` is a JSON document;
 ``models``, ``quarantine`` and ``left_out`` are JSON strings, one a row;
+``catalog`` is the catalogue that was fitted, ``base`` the checkpoint that was
+subtracted, if any, both compressed text;
 ``layers/000012`` holds a layer's arrays, its name being a value in the group's
 own ``header``, never a path; ``report`` is the overlap report, when `overlap`
 has been run.
@@ -18,11 +20,13 @@ from typing import Any, overload
 import h5py
 import numpy as np
 
-from spectra.core.catalog import Quarantined
+from spectra.core.catalog import Catalog, Checkpoint, Quarantined
 from spectra.core.errors import IntegrityError, StorageError, UsageError
 from spectra.store.atomic import replacing
 from spectra.store.layers import read_layer, write_layer
 from spectra.subspaces.result import LayerFit, Member, PopulationFit
+from spectra.weights.catalog_file import catalog_from, catalog_text
+from spectra.weights.records import checkpoint_from, checkpoint_record
 
 __all__ = [
     "SCHEMA",
@@ -30,6 +34,7 @@ __all__ = [
     "add_report",
     "is_run",
     "read",
+    "read_population",
     "read_report",
     "writing",
 ]
@@ -57,7 +62,7 @@ class RunWriter:
             When the disk has no room for it.
         """
         layers = self.file.require_group("layers")
-        self._ask_for_room(layer)
+        self._ask_for_room(_most(layer))
         write_layer(layers.create_group(f"{len(layers):06d}"), layer)
 
     def finish(self, fit: PopulationFit, /) -> None:
@@ -79,20 +84,47 @@ class RunWriter:
                 name, data=rows, dtype=h5py.string_dtype()
             )
 
-    def _ask_for_room(self, layer: LayerFit) -> None:
-        n = len(layer.members)
-        needs = 8 * n * (4 * n + 200) + _SPARE
-        if layer.directions is not None:
-            kept = layer.directions
-            arrays = (kept.left, kept.right, kept.output, kept.input)
-            needs += sum(a.nbytes for a in arrays)
-        free = disk_usage(self.folder).free
+    def add_population(
+        self, catalog: Catalog, base: Checkpoint | None, /
+    ) -> None:
+        """Write what was fitted, so that more can be added to it later.
+
+        Raises
+        ------
+        StorageError
+            When the disk has no room for it.
+        """
+        texts = {"catalog": catalog_text(catalog)}
+        if base is not None:
+            texts["base"] = json.dumps(checkpoint_record(base))
+        self._ask_for_room(sum(map(len, texts.values())))
+        for name, text in texts.items():
+            _put_text(self.file, name, text)
+
+    def _ask_for_room(self, nbytes: int) -> None:
+        needs, free = nbytes + _SPARE, disk_usage(self.folder).free
         if free < needs:
             raise StorageError(
                 "E_DISK_FULL",
                 str(self.file.filename),
                 f"{free >> 20} MiB are free, {needs >> 20} MiB are needed",
             )
+
+
+def _most(layer: LayerFit) -> int:
+    """Return at most how many bytes a layer takes."""
+    n, kept = len(layer.members), layer.directions
+    arrays = (kept.left, kept.right, kept.output, kept.input) if kept else ()
+    return 8 * n * (4 * n + 200) + sum(array.nbytes for array in arrays)
+
+
+def _put_text(file: h5py.File, name: str, text: str) -> None:
+    data = np.frombuffer(text.encode("ascii"), np.uint8)
+    file.create_dataset(name, data=data, compression="gzip", fletcher32=True)
+
+
+def _text(file: h5py.File, name: str) -> str:
+    return bytes(file[name][()]).decode("ascii")
 
 
 @contextmanager
@@ -209,6 +241,26 @@ def read(path: Path, /) -> PopulationFit:
     )
 
 
+def read_population(path: Path, /) -> tuple[Catalog, Checkpoint | None]:
+    """Return the catalogue that was fitted, and the base.
+
+    Raises
+    ------
+    UsageError
+        When there is no such run file.
+    IntegrityError
+        When it is damaged, or holds no catalogue.
+    """
+    with _opened(path) as file:
+        _header(file, path)
+        text = _text(file, "catalog")
+        base = json.loads(_text(file, "base")) if "base" in file else None
+    return (
+        catalog_from(text, path=str(path)),
+        None if base is None else checkpoint_from(base),
+    )
+
+
 def add_report(path: Path, report: Mapping[str, Any], /) -> None:
     """Put the overlap report into a run file, in place of an older one."""
     text = json.dumps(report, sort_keys=True, allow_nan=False)
@@ -219,10 +271,7 @@ def add_report(path: Path, report: Mapping[str, Any], /) -> None:
         with h5py.File(temporary, "r+") as file:
             if "report" in file:
                 del file["report"]
-            data = np.frombuffer(text.encode("ascii"), np.uint8)
-            file.create_dataset(
-                "report", data=data, compression="gzip", fletcher32=True
-            )
+            _put_text(file, "report", text)
 
 
 def read_report(path: Path, /) -> dict[str, Any] | None:
@@ -231,4 +280,4 @@ def read_report(path: Path, /) -> dict[str, Any] | None:
         _header(file, path)
         if "report" not in file:
             return None
-        return dict(json.loads(file["report"][()].tobytes()))
+        return dict(json.loads(_text(file, "report")))

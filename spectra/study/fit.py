@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,24 +31,37 @@ from spectra.subspaces.products import Pass
 from spectra.subspaces.result import LayerFit, PopulationFit
 from spectra.weights.bytes import Opener
 
-__all__ = ["fit_population", "how_of"]
+__all__ = ["NOT_PART_OF_THE_RESULT", "fit_population", "how_of"]
 
-_NOT_PART_OF_THE_RESULT = ("max_stream", "memory", "workers")
+NOT_PART_OF_THE_RESULT = ("max_stream", "memory", "workers")
 """Settings that change how long a fit takes, but not a bit of its result."""
 
 
 _PRECISIONS = {"f32": np.float32, "f64": np.float64}
 
+Watch = Callable[[Sequence[Quarantined]], None]
+
 
 @dataclass(slots=True)
 class _Gathered:
-    """Collects layers in a list, or hands them to a writer."""
+    """Collects layers in a list, or hands them to a writer.
+
+    Attributes
+    ----------
+    keep
+        Takes each layer.
+    watch
+        Sees what a layer sets aside, and may raise.
+    """
 
     keep: Callable[[LayerFit], None]
+    watch: Watch | None
     quarantine: list[Quarantined] = field(default_factory=list)
     left_out: list[Quarantined] = field(default_factory=list)
 
     def take(self, outcome: LayerOutcome) -> None:
+        if self.watch is not None:
+            self.watch(outcome.quarantine)
         if outcome.fit is not None:
             self.keep(outcome.fit)
         self.quarantine += outcome.quarantine
@@ -62,6 +75,7 @@ def fit_population(
     *,
     out: Path | None = None,
     on_event: Observer | None = None,
+    on_loss: Watch | None = None,
 ) -> PopulationFit:
     """Read every layer once and return what is left of the population.
 
@@ -75,6 +89,8 @@ def fit_population(
         The run file to write; without one everything stays in memory.
     on_event
         Told after each layer.
+    on_loss
+        Told what each layer sets aside; nothing is written where it raises.
 
     Raises
     ------
@@ -97,18 +113,21 @@ def fit_population(
         outcomes = _outcomes(work, how, workers, on_event)
         if out is None:
             layers: list[LayerFit] = []
-            gathered = _gather(outcomes, layers.append)
+            gathered = _gather(outcomes, layers.append, on_loss)
             return _population(catalog, settings, work, gathered, layers)
         with writing(out) as writer:
-            gathered = _gather(outcomes, writer.add)
+            gathered = _gather(outcomes, writer.add, on_loss)
+            writer.add_population(catalog, work.base)
             writer.finish(_population(catalog, settings, work, gathered, []))
     return read(out)
 
 
 def _gather(
-    outcomes: Iterable[LayerOutcome], keep: Callable[[LayerFit], None]
+    outcomes: Iterable[LayerOutcome],
+    keep: Callable[[LayerFit], None],
+    watch: Watch | None,
 ) -> _Gathered:
-    gathered = _Gathered(keep)
+    gathered = _Gathered(keep, watch)
     n_layers = 0
     for outcome in outcomes:
         gathered.take(outcome)
@@ -146,7 +165,7 @@ def _population(
         settings={
             name: value
             for name, value in as_json(settings).items()
-            if name not in _NOT_PART_OF_THE_RESULT
+            if name not in NOT_PART_OF_THE_RESULT
         },
         environment=_environment(settings),
         left_out=(*work.left_out, *gathered.left_out),

@@ -1,35 +1,33 @@
 """What a fit would read and need, before it starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from spectra.backend.memory import Budget, resident_bytes
+from spectra.backend.memory import PER_WORKER, Budget, resident_bytes
 from spectra.backend.threads import cores
 from spectra.core.catalog import Catalog, LowRankSource
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.hub.files import AHEAD, is_remote
-from spectra.linalg.stacked import WIDE
 from spectra.statistics.sides.null import AFFORDABLE, SIDE_DRAWS, seconds
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of
+from spectra.study.work import product_rate, products_of
 from spectra.subspaces.alignment import alignment_memory
-from spectra.subspaces.dense import plan_dense
+from spectra.subspaces.dense import dense_memory, plan_dense
 from spectra.subspaces.layer import LayerTask, kept_nbytes
 from spectra.subspaces.lowrank import low_rank_memory
 from spectra.subspaces.products import LayerCost, product_dtype
+from spectra.subspaces.representatives import FOLDS
+from spectra.subspaces.stacks import JOINT
 
 __all__ = ["Plan", "plan", "workers_within"]
 
 _READ_RATE = 1.0e9
 """Bytes a second from a cold local disk, the slow end of what was measured."""
-
-_FLOP_RATE = 6.0e10
-"""Products a second and worker; float32 syrk on small blocks runs at 60-95."""
-
 
 _NETWORK_RATE = 5.0e7
 """Bytes a second from a hub: a line of 400 Mb/s."""
@@ -81,6 +79,12 @@ class Plan:
     sides_asked: int
     side_null_seconds: float
 
+    @classmethod
+    def of_nothing(cls, *, n_models: int, n_layers: int) -> "Plan":
+        """Return the plan of a run that is finished already."""
+        nothing = {field.name: 0 for field in fields(cls)}
+        return cls(**nothing | {"n_models": n_models, "n_layers": n_layers})
+
 
 def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
     """Return what `fit` would do with a catalogue.
@@ -95,11 +99,11 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
     work = work_of(catalog, settings)
     workers = workers_within(work.tasks, settings)
     budget = Budget.of_process(settings.memory, workers=workers)
-    costs = [_cost(task, settings, budget.nbytes) for task in work.tasks]
+    costs = _costs(work.tasks, settings, budget.nbytes)
     largest = sorted((cost.nbytes for cost in costs), reverse=True)[:workers]
     spilled = sorted((cost.spilled for cost in costs), reverse=True)[:workers]
     read = sum(ref.nbytes for task in work.tasks for ref in task.refs)
-    flops = sum(map(_flops, work.tasks))
+    products = sum(products_of(task, settings) for task in work.tasks)
     reading = reading_of(work.tasks)
     with opening(work.files) as files:
         missing = reading.missing(files)
@@ -120,10 +124,13 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
         requests=requests,
         whole_files=len(missing),
         ranged_files=len(reading.ranges),
-        memory_bytes=resident_bytes() + sum(largest),
-        disk_bytes=sum(map(_stored, work.tasks)) + sum(spilled) + fetched,
+        memory_bytes=resident_bytes() + workers * PER_WORKER + sum(largest),
+        disk_bytes=sum(_stored(task, settings) for task in work.tasks)
+        + sum(spilled)
+        + fetched,
         seconds=round(
-            waiting + read / _READ_RATE + flops / _FLOP_RATE / workers, 1
+            waiting + read / _READ_RATE + products / product_rate() / workers,
+            1,
         ),
         workers=workers,
         sides_unasked=len(sides) - len(asked),
@@ -142,59 +149,58 @@ def _side_nulls(task: LayerTask, settings: FitSettings) -> list[float]:
     ]
 
 
+def _costs(
+    tasks: Sequence[LayerTask], settings: FitSettings, room: int
+) -> list[LayerCost]:
+    """Return what each layer takes when `room` bytes are there for it.
+
+    And what others take that wait to be written, where there are others.
+    """
+    costs = []
+    for task in tasks:
+        waits = _waiting(task, settings) if len(tasks) > 1 else 0
+        cost = _cost(task, settings, room - waits)
+        costs.append(replace(cost, nbytes=cost.nbytes + waits))
+    return costs
+
+
+def _waiting(task: LayerTask, settings: FitSettings) -> int:
+    """Return the bytes of two results, one of them copied to be written."""
+    matrices = 8 * 10 * len(task.holders) ** 2
+    saved = _saved(task, settings) if settings.save_directions else 0
+    return 2 * matrices + 3 * saved
+
+
 def _cost(task: LayerTask, settings: FitSettings, room: int) -> LayerCost:
     """Return what a layer takes when `room` bytes are there for it."""
     dtype = np.float32 if settings.precision == "f32" else np.float64
     shape, factors = task.key.shape, _factors(task)
     ranks = [source.rank for source in factors]
-    beside = _read_ahead(task)
+    ahead, beside = _read_ahead(task), 0
+    if factors:
+        dtype = product_dtype(len(factors), dtype)
     if _has_base(task):
         rows = len(ranks) * max(ranks, default=0)
-        beside += alignment_memory(shape, rows)
+        beside = alignment_memory(shape, rows, dtype=dtype)
     if factors:
         needs = low_rank_memory(
-            shape, factors, rank=settings.rank,
-            dtype=product_dtype(len(factors), dtype),
-            save=settings.save_directions,
+            shape, factors, rank=settings.rank, dtype=dtype,
+            save=settings.save_directions, beside=beside,
         )  # fmt: skip
-        return LayerCost(needs + beside)
-    cost = plan_dense(
-        shape,
-        len(task.holders),
-        rank=settings.rank,
-        dtype=dtype,
-        kept=kept_nbytes(task, dtype),
-        room=room - beside,
-    )
-    return replace(cost, nbytes=cost.nbytes + beside)
+        return LayerCost(needs + ahead)
+    needs = dense_memory(
+        shape, len(task.holders), rank=settings.rank, dtype=dtype,
+        beside=beside,
+    )  # fmt: skip
+    kept = kept_nbytes(task, dtype)
+    cost = plan_dense(needs, kept=kept, room=room - ahead)
+    return replace(cost, nbytes=cost.nbytes + ahead)
 
 
 def _read_ahead(task: LayerTask) -> int:
     """Return the bytes that wait for a layer which a hub may send."""
     remote = [ref.nbytes for ref in task.refs if is_remote(ref.file)]
     return min(sum(remote), AHEAD + 2 * max(remote)) if remote else 0
-
-
-def _flops(task: LayerTask) -> float:
-    """Return the products of a layer: its Gram matrix, sides and solvers."""
-    m, n = task.key.shape
-    count, rows = len(task.holders), sum(_ranks(task))
-    beside = _flops_beside(task, rows) if _has_base(task) else 0.0
-    if rows:
-        return float(rows) ** 2 * (m + n) + beside
-    return float(count) ** 2 * m * n + count * (2.0 * m * n * (m + n)) + beside
-
-
-def _flops_beside(task: LayerTask, rows: int) -> float:
-    """Return what a base costs, in products that take as long.
-
-    Its singular vectors, the members' products with them, and an eigenproblem
-    of each side without the first: 5.7 s of 2048 x 2048 were measured.
-    """
-    m, n = min(task.key.shape), max(task.key.shape)
-    sides = [7.0 * min(d, rows or d, WIDE) ** 2 * d for d in (m, n)]
-    along = 2.0 * (rows or m) * min(m, WIDE) * (m + n)
-    return 10.0 * min(m, WIDE) ** 2 * (m + n) + along + sum(sides)
 
 
 def _has_base(task: LayerTask) -> bool:
@@ -210,9 +216,20 @@ def _ranks(task: LayerTask) -> list[int]:
     return [source.rank for source in _factors(task)]
 
 
-def _stored(task: LayerTask) -> int:
+def _stored(task: LayerTask, settings: FitSettings) -> int:
     n, beside = len(task.holders), 5 * min(task.key.shape)
-    return 8 * n * (4 * n + 40) + (8 * beside if _has_base(task) else 0)
+    folds = 2 * FOLDS * JOINT**2
+    kept = n * (4 * n + 40) + folds + (beside if _has_base(task) else 0)
+    return 8 * kept + (
+        _saved(task, settings) if settings.save_directions else 0
+    )
+
+
+def _saved(task: LayerTask, settings: FitSettings) -> int:
+    """Return the bytes of a layer's directions, in float32."""
+    most = max(_ranks(task), default=min(task.key.shape))
+    rows = len(task.holders) * min(settings.rank, most) + JOINT
+    return 4 * rows * sum(task.key.shape)
 
 
 def workers_within(
@@ -226,8 +243,9 @@ def workers_within(
         When not even one does; nothing was read.
     """
     wanted = settings.workers or cores()
-    costs = [(_cost(task, settings, 0).nbytes, task) for task in tasks]
-    needs, task = max(costs, key=lambda cost: cost[0])
+    costs = [cost.nbytes for cost in _costs(tasks, settings, 0)]
+    needs = max(costs)
+    task = tasks[costs.index(needs)]
     for workers in range(wanted, 1, -1):
         budget = Budget.of_process(settings.memory, workers=workers)
         if needs <= budget.nbytes:

@@ -25,7 +25,7 @@ from spectra.study.scan import scan_sources
 from spectra.subspaces.layer import LayerTask
 from spectra.subspaces.result import Member
 
-__all__ = ["ZERO", "Work", "work_of"]
+__all__ = ["ZERO", "Work", "place_of_base", "work_of"]
 
 ZERO = "zero"
 """``--base zero``: nothing is subtracted, but the members' mean counts."""
@@ -46,6 +46,8 @@ class Work:
         Paths of everything that will be read.
     settings
         With the base's absolute path.
+    base
+        The checkpoint that is subtracted.
     """
 
     members: tuple[Member, ...]
@@ -53,6 +55,7 @@ class Work:
     left_out: tuple[Quarantined, ...]
     files: frozenset[str]
     settings: FitSettings
+    base: Checkpoint | None
 
 
 def work_of(catalog: Catalog, settings: FitSettings, /) -> Work:
@@ -77,17 +80,32 @@ def work_of(catalog: Catalog, settings: FitSettings, /) -> Work:
     if base is not None:
         tasks, lacking = _on_base(tasks, base)
         left_out += lacking
-        where = base.path
-        if not is_remote(where):
-            where = str(Path(where).absolute())
-        settings = replace(settings, base=where)
+        settings = replace(settings, base=_place(base))
     return Work(
         tuple(map(_member, chosen)),
         tuple(tasks),
         tuple(left_out),
         frozenset(files),
         settings,
+        base,
     )
+
+
+def place_of_base(reference: str | None, /) -> str | None:
+    """Return what `Work.settings` will have as the base.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be used.
+    """
+    base = _base(reference)
+    return reference if base is None else _place(base)
+
+
+def _place(base: Checkpoint) -> str:
+    where = base.path
+    return where if is_remote(where) else str(Path(where).absolute())
 
 
 def _nothing_shared(catalog: Catalog, settings: FitSettings) -> UsageError:

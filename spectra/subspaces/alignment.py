@@ -101,7 +101,9 @@ def frame_of(W: NDArray[Any], device: Device, /) -> Frame | None:
     return Frame(W, left, right, to_host(s).astype(np.float64), norm)
 
 
-def alignment_memory(shape: tuple[int, int], rows: int, /) -> int:
+def alignment_memory(
+    shape: tuple[int, int], rows: int, /, *, dtype: Any
+) -> int:
     """Return the bytes that a base takes beside the members of a layer.
 
     Parameters
@@ -111,15 +113,21 @@ def alignment_memory(shape: tuple[int, int], rows: int, /) -> int:
     rows
         Directions that the sides' spectra are made from; 0 where covariances
         are known.
+    dtype
+        Of the base.
     """
+    width = int(np.dtype(dtype).itemsize)
     m, size, both = min(shape), shape[0] * shape[1], sum(shape)
     known = m if m <= WIDE else _KNOWN
-    held = 8 * (size + both * known)
-    solver = 24 * size + 40 * m * m if m <= WIDE else 320 * _KNOWN * both
+    # QR is of float64 whatever it is given; the Gram matrix stays beside it.
+    solver = size * (16 + 3 * width) + m * m * (24 + width)
+    if m > WIDE:
+        solver = 320 * _KNOWN * both
     removed = 16 * min(rows, 2048) * max(shape)
     if rows == 0:
         removed = max((40 * d * d for d in shape if d <= WIDE), default=0)
-    return held + max(solver, removed) + 48 * 1024 * max(shape)
+    along = width * both * known + max(removed, 32 * 1024 * m)
+    return 2 * width * size + max(solver, along)
 
 
 def low_rank_alignment(

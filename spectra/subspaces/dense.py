@@ -40,22 +40,21 @@ from spectra.subspaces.stacks import JOINT
 from spectra.weights.kept import KeptMaps, keeping
 from spectra.weights.stream import DenseReader
 
-__all__ = ["dense_products", "plan_dense"]
+__all__ = ["dense_memory", "dense_products", "plan_dense"]
 
 Float = NDArray[np.float64]
 
 
-def plan_dense(
+def dense_memory(
     shape: tuple[int, int],
     n: int,
     /,
     *,
     rank: int,
     dtype: Any,
-    kept: int,
-    room: int,
-) -> LayerCost:
-    """Return where the members of a layer of `n` can be kept.
+    beside: int = 0,
+) -> int:
+    """Return the bytes that `dense_products` takes, the kept members apart.
 
     Parameters
     ----------
@@ -67,25 +66,39 @@ def plan_dense(
         Directions a member.
     dtype
         Of the blocks.
-    kept
-        Bytes that all members take as they are stored.
-    room
-        Bytes; the cost's own `nbytes` is above it where nothing fits.
+    beside
+        What a base takes.
     """
     width, small = int(np.dtype(dtype).itemsize), min(shape)
     size = shape[0] * shape[1]
     stacks = 3 * n * min(rank, small) * sum(shape) * width
     member = size * (2 * width + 8) + size * width
     solver = 32 * small**2 if small <= SMALL_SIDE else 160 * rank * max(shape)
-    blocks = inner_memory(n, dtype)
-    # Sum, one member's term, and LAPACK's copy and work array.
-    sides = sum(
-        32 * d * d if d <= WIDE else krylov_memory(d, JOINT) for d in shape
+    sums = sum(8 * d * d for d in shape if d <= WIDE)
+    # The next sum and one member's term of it, or the leading directions.
+    sides = max(
+        max(16 * d * d if d <= WIDE else 0, krylov_memory(d, JOINT))
+        for d in shape
     )
-    nbytes = stacks + member + solver + blocks + sides
-    if nbytes + kept <= room:
-        return LayerCost(nbytes + kept)
-    return LayerCost(nbytes, spilled=kept)
+    step = max(solver, inner_memory(n, dtype), sides, beside)
+    return stacks + sums + member + step
+
+
+def plan_dense(needs: int, /, *, kept: int, room: int) -> LayerCost:
+    """Return where the members of a layer can be kept.
+
+    Parameters
+    ----------
+    needs
+        Bytes that it takes wherever they are.
+    kept
+        Bytes that all members take as they are stored.
+    room
+        Bytes; the cost's own `nbytes` is above it where nothing fits.
+    """
+    if needs + kept <= room:
+        return LayerCost(needs + kept)
+    return LayerCost(needs, spilled=kept)
 
 
 def dense_products(
@@ -110,16 +123,16 @@ def dense_products(
         When the members fit neither the memory nor the disk.
     """
     n, size = len(reader.sources), reader.kept_nbytes
-    beside = alignment_memory(reader.shape, 0) if reader.base else 0
-    plan = plan_dense(
-        reader.shape,
-        n,
-        rank=how.rank,
-        dtype=how.dtype,
-        kept=size,
-        room=how.budget.nbytes - beside,
+    beside = (
+        alignment_memory(reader.shape, 0, dtype=how.dtype)
+        if reader.base
+        else 0
     )
-    how.budget.require("a layer of full weights", plan.nbytes + beside)
+    needs = dense_memory(
+        reader.shape, n, rank=how.rank, dtype=how.dtype, beside=beside
+    )
+    plan = plan_dense(needs, kept=size, room=how.budget.nbytes)
+    how.budget.require("a layer of full weights", plan.nbytes)
     base = reader.base_digest()
     with ExitStack() as held:
         folder: Path | None = how.spill if plan.spilled else None

@@ -72,6 +72,7 @@ def low_rank_memory(
     rank: int,
     dtype: Any,
     save: bool,
+    beside: int = 0,
 ) -> int:
     """Return the bytes that `low_rank_products` takes at its peak.
 
@@ -87,23 +88,28 @@ def low_rank_memory(
         Of their directions.
     save
         Whether directions are kept.
+    beside
+        What a base takes.
     """
     width = int(np.dtype(dtype).itemsize)
     n, r = len(sources), max(source.rank for source in sources)
     stacks = n * r * sum(shape) * width
     starts = sum(source.A.nbytes for source in sources)
-    reading = starts + 8 * r * 6 * sum(shape) + 2 * n * BLOCK * width
+    reading = starts + 48 * r * sum(shape) + n * (BLOCK * width + 12 * n)
     tile = min(n, tile_size(r)) * r
-    products = 8 * (7 * tile**2 + 4 * tile * max(shape))
+    # In float64 where members hardly differ, which only reading them tells.
+    widened = 2 * tile * max(shape) if width < 8 else 0
+    products = 8 * max(6 * tile**2, 2 * tile**2 + widened)
+    unreturned = width * tile**2
     spectra = max(
         stack_memory(n * q, d, needed(rank), width=width)
         for d in shape
         for q in (r, min(r, rank))
     )
     kept = 8 * n * (12 * n + shape[1] + r * JOINT)
-    if save:
-        kept += 8 * n * min(r, rank) * sum(shape)
-    return stacks + max(reading, products, spectra) + kept
+    saved = 4 * n * min(r, rank) * sum(shape) if save else 0
+    step = max(reading, products, spectra + beside, saved) + unreturned
+    return stacks + step + kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +198,11 @@ def low_rank_products(
     """
     dtype = product_dtype(len(sources), how.dtype)
     r = max(source.rank for source in sources)
+    rows = len(sources) * r
     needs = low_rank_memory(
-        shape, sources, rank=how.rank, dtype=dtype, save=how.save
-    )
-    if beside is not None:
-        needs += alignment_memory(shape, len(sources) * r)
+        shape, sources, rank=how.rank, dtype=dtype, save=how.save,
+        beside=alignment_memory(shape, rows, dtype=dtype) if beside else 0,
+    )  # fmt: skip
     how.budget.require("a layer of adapters", needs)
     factors = _Factors.empty(how.device, shape, len(sources), r, dtype)
     register, initial = _read_into(factors, sources, tensors)

@@ -20,7 +20,9 @@ from spectra.weights.records import (
 
 __all__ = [
     "SCHEMA",
+    "catalog_from",
     "catalog_json",
+    "catalog_text",
     "is_catalog",
     "read_catalog",
     "write_catalog",
@@ -53,8 +55,50 @@ def catalog_json(catalog: Catalog, /) -> dict[str, Any]:
     }
 
 
+def catalog_text(catalog: Catalog, /) -> str:
+    """Return a catalogue in ASCII: a header line, then one record a line."""
+    records = [checkpoint_record(model) for model in catalog.models]
+    records += [
+        {"record": "quarantine", **quarantined_record(entry)}
+        for entry in catalog.quarantine
+    ]
+    lines = [_head(catalog, len(records)), *records]
+    return "".join(
+        json.dumps(line, allow_nan=False, sort_keys=True) + "\n"
+        for line in lines
+    )
+
+
+def catalog_from(text: str, /, *, path: str) -> Catalog:
+    """Return the catalogue that a text was made of.
+
+    Parameters
+    ----------
+    text
+        From `catalog_text`.
+    path
+        Where it was found, for the error.
+
+    Raises
+    ------
+    IntegrityError
+        Where it is not one, or not whole.
+    """
+    try:
+        head, *records = [json.loads(line) for line in text.splitlines()]
+        catalog = _catalog(head, records)
+        whole = head["schema"] == SCHEMA and head["n_records"] == len(records)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            path, f"is not a catalogue of spectra ({error})"
+        ) from error
+    if not whole:
+        raise IntegrityError(path, f"is not a whole {SCHEMA} file")
+    return catalog
+
+
 def write_catalog(catalog: Catalog, path: str | os.PathLike[str], /) -> None:
-    """Write a catalogue: a header line, then one record a line.
+    """Write a catalogue as `catalog_text` has it.
 
     It appears whole or not at all, also after a power cut.
 
@@ -71,18 +115,8 @@ def write_catalog(catalog: Catalog, path: str | os.PathLike[str], /) -> None:
         E_WRITE where it cannot be written.
     """
     target = Path(path)
-    records = [checkpoint_record(model) for model in catalog.models]
-    records += [
-        {"record": "quarantine", **quarantined_record(entry)}
-        for entry in catalog.quarantine
-    ]
-    lines = [_head(catalog, len(records)), *records]
-    text = "".join(
-        json.dumps(line, allow_nan=False, sort_keys=True) + "\n"
-        for line in lines
-    )
     try:
-        _write_atomically(target, text.encode("ascii"))
+        _write_atomically(target, catalog_text(catalog).encode("ascii"))
     except OSError as error:
         raise StorageError(
             "E_WRITE", str(target), error.strerror or str(error)
@@ -107,19 +141,13 @@ def read_catalog(path: str | os.PathLike[str], /) -> Catalog:
     IntegrityError
         Where the file is not one, or not whole.
     """
-    target = Path(path).expanduser()
     try:
-        with target.open(encoding="ascii") as file:
-            head, *records = [json.loads(line) for line in file]
-        catalog = _catalog(head, records)
-        whole = head["schema"] == SCHEMA and head["n_records"] == len(records)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        text = Path(path).expanduser().read_text(encoding="ascii")
+    except ValueError as error:
         raise IntegrityError(
             str(path), f"is not a catalogue of spectra ({error})"
         ) from error
-    if not whole:
-        raise IntegrityError(str(path), f"is not a whole {SCHEMA} file")
-    return catalog
+    return catalog_from(text, path=str(path))
 
 
 def _head(catalog: Catalog, n_records: int) -> dict[str, Any]:

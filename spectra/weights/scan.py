@@ -13,22 +13,19 @@ from spectra.core.events import Observer, Progress
 from spectra.weights.bytes import FileSource, Opener
 from spectra.weights.catalog_file import is_catalog, read_catalog
 from spectra.weights.claims import read_claims
-from spectra.weights.duplicates import duplicates
 from spectra.weights.factors import sort_low_rank
 from spectra.weights.formats import RawCheckpoint, read_checkpoint
-from spectra.weights.grouping import group
+from spectra.weights.ids import unique_ids
 from spectra.weights.layers import Sorted, check_not_quantised, sort_dense
 from spectra.weights.limits import Limits
 from spectra.weights.lora import naming_of
-from spectra.weights.prefixes import without_unknown_prefixes
+from spectra.weights.population import REMOTE, catalog_of, identity
 from spectra.weights.sources import Place, expand, places
 
 __all__ = ["Hub", "scan"]
 
 Member = Place | Checkpoint
 Found = tuple[tuple[Place, ...], tuple[Quarantined, ...]]
-
-_REMOTE = "hf://"
 
 
 class Hub(Protocol):
@@ -106,21 +103,7 @@ def scan(
             if on_event is not None:
                 name, _ = chosen[done - 1]
                 on_event(Progress("scan", done, len(chosen), name))
-    return _catalog(models, quarantine, asked)
-
-
-def _catalog(
-    models: Iterable[Checkpoint],
-    quarantine: Iterable[Quarantined],
-    sources: tuple[str, ...],
-) -> Catalog:
-    unified = without_unknown_prefixes(tuple(models))
-    earlier = duplicates(unified)
-    marked = [
-        replace(model, duplicate_of=earlier.get(model.id)) for model in unified
-    ]
-    grouped, architectures = group(marked)
-    return Catalog(grouped, architectures, tuple(quarantine), sources)
+    return catalog_of(models, quarantine, asked)
 
 
 def _members(
@@ -143,19 +126,15 @@ def _members(
         else:
             found, faults = places(source)
         for member in found:
-            members.setdefault(_identity(member.path), member)
+            members.setdefault(identity(member.path), member)
         quarantine += faults
     return list(members.values()), quarantine
-
-
-def _identity(path: str) -> str:
-    return path if path.startswith(_REMOTE) else os.path.realpath(path)
 
 
 def _chosen(
     members: Sequence[Member], match: Sequence[str], limit: int | None
 ) -> list[tuple[str, Member]]:
-    names = _unique([_ids(member) for member in members])
+    names = unique_ids([_ids(member) for member in members])
     chosen = [
         (name, member)
         for name, member in zip(names, members, strict=True)
@@ -166,46 +145,6 @@ def _chosen(
 
 def _ids(member: Member) -> tuple[str, ...]:
     return member.ids if isinstance(member, Place) else (member.id,)
-
-
-def _unique(candidates: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the shortest id of each that no other has."""
-    level = [0] * len(candidates)
-    while True:
-        names = [ids[n] for ids, n in zip(candidates, level, strict=True)]
-        clashing = [
-            index
-            for same in _by_name(names).values()
-            if len(same) > 1
-            for index in same
-            if level[index] + 1 < len(candidates[index])
-        ]
-        if not clashing:
-            return _numbered(names)
-        for index in clashing:
-            level[index] += 1
-
-
-def _by_name(names: Sequence[str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        found.setdefault(name, []).append(index)
-    return found
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """Return the names with ~2, ~3 behind what is still the same."""
-    taken = set(names)
-    seen: set[str] = set()
-    unique = []
-    for name in names:
-        number, fresh = 1, name
-        while fresh in seen or (number > 1 and fresh in taken):
-            number += 1
-            fresh = f"{name}~{number}"
-        seen.add(fresh)
-        unique.append(fresh)
-    return unique
 
 
 def _described(
@@ -222,7 +161,7 @@ def _described(
 def _as_catalogued(name: str, member: Checkpoint) -> Checkpoint:
     """Return a checkpoint whose local files are what they were."""
     for file in member.files:
-        if not file.path.startswith(_REMOTE):
+        if not file.path.startswith(REMOTE):
             with FileSource(file.path, pinned=file):
                 pass
     return replace(member, id=name)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from spectra.core.settings import FitSettings
 from spectra.statistics.sides import null as side_null
 from spectra.study import fit as study_fit
 from spectra.study.plan import plan
-from spectra.subspaces.dense import plan_dense
+from spectra.subspaces.dense import dense_memory, plan_dense
+from spectra.weights.bytes import FileSource
 from tests.checkpoints import (
     DTYPES,
     adapters,
@@ -193,11 +195,10 @@ def test_bits_do_not_depend_on_memory_or_workers(tmp_path, monkeypatch):
     folder, _, _ = dense(tmp_path, n, {"w.weight": shape})
     catalog = spectra.scan(folder)
     kept = 4 * n * 64 * 900
-    options = {"rank": 16, "dtype": np.float32, "kept": kept}
-    least = plan_dense(shape, n, room=0, **options).nbytes
+    least = dense_memory(shape, n, rank=16, dtype=np.float32)
     small = int((least + 21 * 2**20) / 0.9)
     room = Budget.of_process(small, workers=1).nbytes
-    assert plan_dense(shape, n, room=room, **options).spilled == kept
+    assert plan_dense(least, kept=kept, room=room).spilled == kept
     disk = spectra.fit(catalog, memory=small, workers=1).value
     memory = spectra.fit(catalog, memory=2**32, workers=2).value
     little, much = (
@@ -209,13 +210,29 @@ def test_bits_do_not_depend_on_memory_or_workers(tmp_path, monkeypatch):
     assert all(map(equal, memory.layers, disk.layers))
 
 
+@pytest.fixture
+def taken(monkeypatch):
+    """Counts what is read of files, by path."""
+    counts = Counter()
+    real = FileSource._pread
+
+    def counted(self, buffer, start):
+        got = real(self, buffer, start)
+        counts[self.path] += got
+        return got
+
+    monkeypatch.setattr(FileSource, "_pread", counted)
+    return counts
+
+
 @pytest.mark.parametrize("base", [False, True])
 @pytest.mark.parametrize("spilled", [False, True])
 @pytest.mark.parametrize("wide", [False, True])
-def test_each_byte_is_read_once(tmp_path, monkeypatch, base, spilled, wide):
+def test_each_byte_is_read_once(
+    tmp_path, monkeypatch, taken, base, spilled, wide
+):
     """The base counts as a member; whatever fits, and however wide it is."""
     from spectra.subspaces import dense as dense_module
-    from spectra.weights.stream import TensorReader
 
     if spilled:
         real_plan = dense_module.plan_dense
@@ -227,19 +244,79 @@ def test_each_byte_is_read_once(tmp_path, monkeypatch, base, spilled, wide):
         monkeypatch.setattr(Budget, "require", lambda *args: None)
     if wide:
         narrow(monkeypatch)
-    taken = []
-    real = TensorReader.read
-
-    def counted(self, ref, start, stop, /):
-        raw = real(self, ref, start, stop)
-        taken.append(raw.size)
-        return raw
-
-    monkeypatch.setattr(TensorReader, "read", counted)
     folder, _, _ = dense(tmp_path, 5, SHAPES, spread=0.1, dtype="BF16")
     options = {"base": str(tmp_path / "base")} if base else {}
-    spectra.fit(spectra.scan(folder), **options)
-    assert sum(taken) == (5 + base) * 2 * 30 * 40 * 2
+    catalog = spectra.scan(folder)
+    taken.clear()
+    spectra.fit(catalog, **options)
+    if base:
+        _forget_header(taken, tmp_path / "base")
+    assert sorted(taken.values()) == [2 * 30 * 40 * 2] * (5 + base)
+
+
+@pytest.mark.parametrize("base", [False, True])
+def test_each_byte_of_an_adapter_is_read_once(tmp_path, taken, base):
+    """Their base is read for the alignment, once too."""
+    folder, _ = adapters(tmp_path / "p", [3, 2, 4], {"q": (20, 16)})
+    write_dense(tmp_path / "base", {"q.weight": np.eye(20, 16)})
+    catalog = spectra.scan(folder)
+    taken.clear()
+    run = spectra.fit(catalog, base=str(tmp_path / "base") if base else None)
+    assert (run.value.layers[0].base is not None) == base
+    if base:
+        _forget_header(taken, tmp_path / "base")
+    expected = [20 * 16 * 4] * base + [(20 + 16) * r * 4 for r in (3, 2, 4)]
+    assert sorted(taken.values()) == sorted(expected)
+
+
+def _forget_header(taken, folder):
+    """Leave the tensors of a base, which is scanned by the fit itself."""
+    del taken[str(folder / "config.json")]
+    (file,) = folder.glob("*.safetensors")
+    length = int.from_bytes(file.read_bytes()[:8], "little")
+    taken[str(file)] -= 8 + length
+
+
+COUNTED = """
+    import json, resource, sys
+    from pathlib import Path
+    import spectra, spectra.study.grow
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    read = lambda: int(Path("/proc/self/io").read_text().split()[1])
+    catalog = spectra.scan(sys.argv[1])
+    before = read()
+    run = spectra.fit(catalog, sys.argv[2])
+    print(json.dumps({
+        "read": read() - before,
+        "members": [len(layer.members) for layer in run.value.layers],
+    }))
+"""
+
+
+@pytest.mark.parametrize("kind", ["dense", "adapters"])
+def test_many_files_few_open_and_one_pass_over_the_bytes(tmp_path, kind):
+    """As the system counts them, for 300 checkpoints with 64 files open."""
+    n, rng = 300, np.random.default_rng(0)
+    if kind == "dense":
+        W = rng.standard_normal((48, 1024), np.float32)
+        for i in range(n):
+            write_dense(tmp_path / "p" / f"m{i}", {"w": np.roll(W, i)})
+        nbytes = n * W.nbytes
+    else:
+        A = rng.standard_normal((4, 12_000), np.float32)
+        B = rng.standard_normal((64, 4), np.float32)
+        for i in range(n):
+            layers = {"w": (np.roll(A, 7 * i), np.roll(B, i))}
+            write_adapter(tmp_path / "p" / f"m{i}", layers, 4)
+        nbytes = n * (A.nbytes + B.nbytes)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(COUNTED),
+         str(tmp_path / "p"), str(tmp_path / "run.h5")],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["members"] == [n]
+    assert 1 <= found["read"] / nbytes <= 1.02
 
 
 def narrow(monkeypatch):
@@ -409,13 +486,6 @@ def test_what_is_not_a_run_is_never_written_over(tmp_path, target):
         spectra.fit(spectra.scan(folder), path)
     assert (path.read_bytes() if path.is_file() else None) == before
     assert target != "device" or path.is_char_device()
-
-
-def test_an_older_run_is_replaced(tmp_path):
-    folder, _, _ = dense(tmp_path, 3, SHAPES)
-    catalog, path = spectra.scan(folder), tmp_path / "run.h5"
-    spectra.fit(catalog, path, rank=2)
-    assert spectra.fit(catalog, path, rank=3).value.settings["rank"] == 3
 
 
 def test_every_device_gives_the_same_run(tmp_path, device, monkeypatch):

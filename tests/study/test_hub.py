@@ -409,6 +409,65 @@ def test_a_basis_of_a_hub(hub, tmp_path):
     assert set(basis.layers) == set(run.layers)
 
 
+def test_a_hub_is_added_to_a_folder(hub, tmp_path):
+    """Fetched whole, read by range, or there already: the fresh fit's bits."""
+    for repo in (f"owner-{i % 3}/peft-{i:04}" for i in (0, 5)):
+        for name, body in hub.repositories[repo].files.items():
+            path = tmp_path / "local" / repo.split("/")[1] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(body)
+    run, fresh = tmp_path / "run.h5", tmp_path / "fresh.h5"
+    local, query = tmp_path / "local", {"search": "00", "limit": 20}
+    spectra.fit(spectra.scan(local), run)
+    more = spectra.scan(**query)
+    names = [model.path for model in more.value.models]
+    grown = spectra.fit(more, run)
+    assert (len(grown.models), grown.n_new) == (22, 20)
+    with hub.watched() as seen:
+        assert spectra.fit(more, run).n_new == 0
+    assert not seen
+    listed = tmp_path / "all.txt"
+    listed.write_text("\n".join([str(local), *names]))
+    spectra.fit(spectra.scan(f"@{listed}"), fresh)
+    layers = (spectra.load(path).value.layers for path in (run, fresh))
+    assert all(map(equal, *layers))
+
+
+def test_a_commit_to_the_card_makes_no_new_member(hub, tmp_path):
+    """Another commit of the weights does."""
+    run = tmp_path / "run.h5"
+    fitted(run)
+    for name, file in (
+        ("README.md", b"# Better"),
+        ("style.safetensors", None),
+    ):
+        repo = hub.repositories["owner-2/kohya-0002"]
+        other = hub.repositories["owner-1/kohya-0007"].files
+        files = {**repo.files, name: file or other[name]}
+        moved = dataclasses.replace(repo, files=files)
+        hub.repositories[repo.id] = moved
+        grown = spectra.fit(spectra.scan(repo.id), run)
+        assert grown.n_new == int(file is None)
+    name = grown.models[-1].id
+    assert (name[: len(repo.id)], name[-8:]) == (repo.id, f"@{moved.sha[:7]}")
+    assert len(grown.models) == 26
+
+
+def test_a_run_outlives_what_a_hub_takes_away(hub, tmp_path, monkeypatch):
+    """Where it is in no cache either, nothing is added."""
+    run = tmp_path / "run.h5"
+    spectra.fit(spectra.scan(author="owner-0"), run)
+    before = run.read_bytes()
+    more = spectra.scan(author="owner-1")
+    forget(monkeypatch, tmp_path / "elsewhere")
+    del hub.repositories["owner-0/peft-0000"]
+    with pytest.raises(UsageError, match=r"nothing was added.*peft-0000"):
+        spectra.fit(more, run)
+    assert run.read_bytes() == before
+    forget(monkeypatch, tmp_path / "cache")
+    assert spectra.fit(more, run).n_new == len(more)
+
+
 def test_a_base_of_a_hub(monkeypatch):
     rng = np.random.default_rng(0)
     base = rng.standard_normal((9, 8)).astype("f4")

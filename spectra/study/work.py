@@ -1,0 +1,120 @@
+"""How long a layer takes, counted in products of one thread.
+
+The counts are of what was measured: products of matrices by their number, all
+else by the number of products that take as long. Solvers end when they have
+converged; noise takes them several times as long as what decays.
+"""
+
+import time
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from spectra.core.catalog import LowRankSource
+from spectra.core.settings import FitSettings
+from spectra.linalg.stacked import NARROW, WIDE
+from spectra.linalg.svd import SMALL_SIDE
+from spectra.subspaces.layer import LayerTask
+from spectra.subspaces.products import FEW
+
+__all__ = ["product_rate", "products_of"]
+
+_PROBE = 512
+
+_ENTRY = 2600
+"""Of one stored number: read, hashed, widened, looked at, decomposed."""
+
+_TOTAL = 830
+"""Of one number of a covariance, each time that a member is added."""
+
+_PAIR = 4000
+"""Of one product of two members' directions, in all that is made of it."""
+
+_SPACE = 3500
+"""Of one number of a stack whose leading directions are sought by products."""
+
+_EIGEN = 18
+"""Times n^3 of the leading eigenvectors of a member's Gram matrix; of a sum
+of members, whose spectrum decays, a quarter."""
+
+
+def product_rate() -> float:
+    """Return the products a second of one thread, in float32 on this machine.
+
+    Measured here and now, in some 30 milliseconds: matrices of 512 rows, the
+    best of twelve.
+    """
+    X = np.ones((_PROBE, _PROBE), np.float32)
+    best = float("inf")
+    with threadpool_limits(1):
+        for _ in range(12):
+            started = time.perf_counter()
+            X @ X
+            best = min(best, time.perf_counter() - started)
+    return float(_PROBE**3 / best)
+
+
+def products_of(task: LayerTask, settings: FitSettings, /) -> float:
+    """Return the products that take as long as a layer."""
+    wide = 2.0 if _in_float64(task, settings) else 1.0
+    ranks = [
+        source.rank
+        for _, _, source in task.holders
+        if isinstance(source, LowRankSource)
+    ]
+    if ranks:
+        found = _of_adapters(task.key.shape, ranks, settings.rank, wide)
+    else:
+        n = len(task.holders)
+        found = _of_full(task.key.shape, n, settings.rank, wide)
+    if task.base is not None or task.beside is not None:
+        found += _beside(task.key.shape, sum(ranks))
+    return found
+
+
+def _in_float64(task: LayerTask, settings: FitSettings) -> bool:
+    return settings.precision == "f64" or len(task.holders) <= FEW
+
+
+def _of_adapters(
+    shape: tuple[int, int], ranks: list[int], rank: int, wide: float
+) -> float:
+    rows, both = float(sum(ranks)), sum(shape)
+    lead = float(sum(min(r, rank) for r in ranks))
+    gram = wide * rows**2 * both / 2 + _PAIR * rows**2 / 2
+    sides = sum(_of_stack(q, d) for q in (rows, lead) for d in shape)
+    return _ENTRY * rows * both + gram + wide * sides
+
+
+def _of_stack(rows: float, d: int) -> float:
+    """Return the products of the leading directions of a stack's rows."""
+    narrow = min(rows, d)
+    if narrow > NARROW:
+        return _SPACE * rows * d
+    return rows * d * narrow / 2 + _EIGEN / 4 * narrow**3
+
+
+def _of_full(shape: tuple[int, int], n: int, rank: int, wide: float) -> float:
+    small, large = min(shape), max(shape)
+    size = float(small) * large
+    if small <= SMALL_SIDE:
+        triplets = size * small + _EIGEN * float(small) ** 3
+    else:
+        triplets = 16 * size * (rank + 16)
+    sums = _TOTAL * sum(float(d) ** 2 for d in shape if d <= WIDE)
+    if large <= WIDE:
+        sums += size * large / 2
+    member = _ENTRY * size + triplets + sums
+    return n * member + wide * float(n) ** 2 * size / 2
+
+
+def _beside(shape: tuple[int, int], rows: int) -> float:
+    """Return what a base costs.
+
+    Its singular vectors, the members' products with them, and an eigenproblem
+    of each side without the first.
+    """
+    m, n = min(shape), max(shape)
+    sides = [14.0 * min(d, rows or d, WIDE) ** 2 * d for d in (m, n)]
+    along = 4.0 * (rows or m) * min(m, WIDE) * (m + n)
+    return 20.0 * min(m, WIDE) ** 2 * (m + n) + along + sum(sides)
