@@ -5,10 +5,9 @@ weights in the shape of a vision transformer's. Seconds are of the fit alone,
 in a process of its own with one worker: on a machine that others use too they
 say little. Memory is what the process takes beyond what it has before.
 
-    python benchmarks/plan.py [--adapters 200] [--layers 1] [--full 30]
+    python -m benchmarks.plan [--adapters 200] [--layers 1] [--full 30]
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from benchmarks import adapters
+from benchmarks.figures import at_most, finish, options
 
 FACTOR = 1.5
 SHAPES = {"attention.weight": (768, 768), "mlp.weight": (3072, 768)}
@@ -80,12 +80,13 @@ def measured(folder: Path, out: Path) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    """Run and print one line a figure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure."""
+    parser = options(__doc__)
     parser.add_argument("--adapters", type=int, default=200)
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--full", type=int, default=30)
     asked = parser.parse_args()
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
         low_rank, full = Path(scratch) / "adapters", Path(scratch) / "full"
         adapters.write(low_rank, asked.adapters, asked.layers)
@@ -94,15 +95,19 @@ def main() -> None:
             (f"{asked.adapters} adapters", low_rank),
             (f"{asked.full} full checkpoints", full),
         ):
-            figures = measured(folder, Path(scratch) / "run.h5")
-            for what, (planned, taken) in figures.items():
+            out = Path(scratch) / "run.h5"
+            for what, (planned, taken) in measured(folder, out).items():
                 off = max(planned / taken, taken / planned)
-                verdict = "met" if off <= FACTOR else "MISSED"
-                print(
-                    f"{title}, {what}: planned {planned:.1f}, taken"
-                    f" {taken:.1f}; goal of a factor {FACTOR}: {verdict}"
-                )
-            (Path(scratch) / "run.h5").unlink()
+                rows.append(
+                    at_most(
+                        f"plan beside fit, {title}, {what}",
+                        off, "times off", FACTOR,
+                        ours=f"planned {planned:.1f}",
+                        beside=f"taken {taken:.1f}",
+                    )
+                )  # fmt: skip
+            out.unlink()
+    finish(rows, asked.json)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from spectra.core.settings import FitSettings
 from spectra.linalg.stacked import NARROW, WIDE
 from spectra.linalg.svd import SMALL_SIDE
 from spectra.subspaces.layer import LayerTask
+from spectra.subspaces.lowrank import is_cheaper_streamed
 from spectra.subspaces.products import FEW
 
 __all__ = ["product_rate", "products_of"]
@@ -81,7 +82,12 @@ def _of_adapters(
 ) -> float:
     rows, both = float(sum(ranks)), sum(shape)
     lead = float(sum(min(r, rank) for r in ranks))
-    gram = wide * rows**2 * both / 2 + _PAIR * rows**2 / 2
+    n, r = len(ranks), max(ranks)
+    if is_cheaper_streamed(n, r, *shape):
+        entries = float(n) * shape[0] * shape[1] * (n + 2 * r)
+        gram = wide * (entries + lead**2 * both / 2) + _PAIR * lead**2 / 2
+    else:
+        gram = wide * rows**2 * both / 2 + _PAIR * rows**2 / 2
     sides = sum(_of_stack(q, d) for q in (rows, lead) for d in shape)
     return _ENTRY * rows * both + gram + wide * sides
 

@@ -39,6 +39,7 @@ from spectra.subspaces.stacks import (
     fold_sums,
     needed,
     significant,
+    streamed_memory,
     streamed_products,
     tile_size,
 )
@@ -51,7 +52,7 @@ from spectra.weights.stream import (
     read_low_rank,
 )
 
-__all__ = ["low_rank_memory", "low_rank_products"]
+__all__ = ["is_cheaper_streamed", "low_rank_memory", "low_rank_products"]
 
 Array = Any
 Float = NDArray[np.float64]
@@ -100,6 +101,8 @@ def low_rank_memory(
     # In float64 where members hardly differ, which only reading them tells.
     widened = 2 * tile * max(shape) if width < 8 else 0
     products = 8 * max(6 * tile**2, 2 * tile**2 + widened)
+    if is_cheaper_streamed(n, r, *shape):
+        products = max(products, streamed_memory(n, r))
     unreturned = width * tile**2
     spectra = max(
         stack_memory(n * q, d, needed(rank), width=width)
@@ -328,7 +331,7 @@ def _products(stack: Stack, how: Pass) -> tuple[FactoredProducts, float]:
     n = len(stack.s)
     narrow = stack.dtype == np.float32
     (_, r, out), d = stack.U.shape, stack.V.shape[2]
-    streamed = _is_cheaper_streamed(n, r, out, d)
+    streamed = is_cheaper_streamed(n, r, out, d)
     multiply = streamed_products if streamed else factored_products
     found = multiply(stack, how.rank, dtype=stack.dtype)
     inner = found.inner
@@ -340,8 +343,11 @@ def _products(stack: Stack, how: Pass) -> tuple[FactoredProducts, float]:
     return found, how.resolution(n, narrow=narrow)
 
 
-def _is_cheaper_streamed(n: int, r: int, out: int, d: int) -> bool:
-    """Compare multiplications; those of small tiles were half as fast."""
+def is_cheaper_streamed(n: int, r: int, out: int, d: int, /) -> bool:
+    """Return whether n maps are multiplied by their entries.
+
+    Those of small tiles were measured half as fast.
+    """
     return n * r * r * (out + d) > 2 * out * d * (n + 2 * r)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "mean_projector",
     "needed",
     "significant",
+    "streamed_memory",
     "streamed_products",
     "tile_size",
 ]
@@ -274,6 +275,11 @@ def streamed_products(
             inner += to_host(accurate_gram(X))
     pairs = factored_products(stack.truncated(k), k, dtype=dtype)
     return replace(pairs, inner=inner)
+
+
+def streamed_memory(n: int, r: int, /) -> int:
+    """Return the bytes that `streamed_products` takes for n maps of rank r."""
+    return 8 * n * (2 * _TILE**2 + 4 * r * _TILE + 3 * n)
 
 
 def _pieces(d: int) -> Iterator[slice]:
