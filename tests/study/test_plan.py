@@ -78,6 +78,7 @@ POPULATIONS = {
     "like-adapters": (low_rank, 100, 16, (2048, 2048), 1, 1e-3),
     "layers-of-adapters": (low_rank, 250, 8, (1024, 2048), 5),
     "high-ranks": (low_rank, 20, 64, (2048, 3072)),
+    "by-entries": (low_rank, 100, 128, (1024, 768)),
 }
 
 
@@ -123,6 +124,7 @@ def check(found, *, read=1.05):
         ("layers-of-adapters", {"save_directions": True}),
         ("high-ranks", {}),
         ("high-ranks", {"base": True}),
+        ("by-entries", {}),
         ("adapters", {"base": True}),
         ("adapters", {"save_directions": True}),
     ],
