@@ -3,7 +3,7 @@
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,8 @@ def fit_population(
             return _population(catalog, settings, work, gathered, layers)
         with writing(out) as writer:
             gathered = _gather(outcomes, writer.add, on_loss)
-            writer.add_population(catalog, work.base)
+            # However the sources were named: the same run, the same bytes.
+            writer.add_population(replace(catalog, sources=()), work.base)
             writer.finish(_population(catalog, settings, work, gathered, []))
     return read(out)
 

@@ -59,7 +59,7 @@ def joined(held: Catalog, found: Catalog, /) -> Catalog:
     new = [m for m in found.models if _content(m) not in known]
     if not new:
         return held
-    mended = _mended(held, found, new)
+    mended = _mended(held, new)
     kept = [q for q in held.quarantine if q.id not in mended]
     more = [q for q in found.quarantine if q not in held.quarantine]
     taken = dict.fromkeys((*known.values(), *(q.id for q in kept)))
@@ -91,13 +91,18 @@ def _content(model: Checkpoint) -> object:
     return model.path.replace(f"@{model.revision}", "", 1), tags
 
 
-def _mended(
-    held: Catalog, found: Catalog, new: Iterable[Checkpoint]
-) -> set[str]:
-    """Return what was broken and is sound now that it is looked at again."""
-    again = bool(set(held.sources) & set(found.sources))
+def _mended(held: Catalog, new: Iterable[Checkpoint]) -> set[str]:
+    """Return the ids of what was broken, and is sound where it lay.
+
+    A local one of that id counts beside others of `held` alone: elsewhere it
+    is another checkpoint.
+    """
+    beside = {PurePath(model.path).parent for model in held.models}
     return set(_lost(held)) & {
-        model.id for model in new if again or model.path.startswith(REMOTE)
+        model.id
+        for model in new
+        if model.path.startswith(REMOTE)
+        or PurePath(model.path).parent in beside
     }
 
 

@@ -173,7 +173,7 @@ def test_what_does_not_pass_has_a_code_and_no_wrong_number(
     hub, tmp_path, monkeypatch, fault, code
 ):
     """One format's files are answered wrongly; the others' numbers stay."""
-    expected = fitted(tmp_path / "clean.h5")
+    fitted(tmp_path / "clean.h5")
     clean = spectra.load(tmp_path / "clean.h5").value
     forget(monkeypatch, tmp_path / "other")
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
@@ -190,7 +190,10 @@ def test_what_does_not_pass_has_a_code_and_no_wrong_number(
         run = spectra.fit(catalog, tmp_path / "found.h5").value
     assert any(fault.kind in request.faults for request in hub.traffic)
     if not code:
-        assert (tmp_path / "found.h5").read_bytes() == expected
+        # All but the catalogue, which has no tag of theirs.
+        assert not run.quarantine
+        assert run.models == clean.models
+        assert all(map(equal, run.layers, clean.layers))
     else:
         assert {record.code for record in run.quarantine} == {code}
     exact = {layer.name: layer for layer in clean.layers}
