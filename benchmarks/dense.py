@@ -72,6 +72,7 @@ CASES = [
     Case(100, (768, 768), "F32", None, 2.0),
     Case(50, (3072, 768), "F32", None, 2.0),
 ]
+SMALL = [Case(6, (96, 64), "BF16", None, 2.0)]
 DTYPES = {"F32": np.dtype(np.float32), "BF16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -155,7 +156,7 @@ def multiply(n: int, size: int) -> None:
 def prepared(folder: Path, case: Case) -> Callable[[], object]:
     """Return what is measured, its libraries warm and its files open."""
     files = Files(folder, case.dtype)
-    spectrum(files, BLOCK)
+    spectrum(files, min(BLOCK, case.size))
     return lambda: spectrum(files, case.size)
 
 
@@ -202,9 +203,11 @@ def measured(folder: Path, case: Case, rounds: int) -> list[Row]:
 
 def main() -> None:
     """Measure."""
-    asked = options(__doc__).parse_args()
+    parser = options(__doc__)
+    parser.add_argument("--small", action="store_true", help="to try it")
+    asked = parser.parse_args()
     rows = []
-    for case in CASES:
+    for case in SMALL if asked.small else CASES:
         with tempfile.TemporaryDirectory() as folder:
             rows += measured(Path(folder), case, asked.rounds)
     finish(rows, asked.json)

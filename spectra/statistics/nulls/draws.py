@@ -78,8 +78,8 @@ class Statistic:
 
 def _centred(grams: Matrix) -> Matrix:
     rows = grams.mean(axis=1)
-    K: Matrix = grams - rows[:, None, :] - rows[:, :, None]
-    K += rows.mean(axis=1)[:, None, None]
+    K: Matrix = grams - rows[:, None, :]
+    K -= (rows - rows.mean(axis=1)[:, None])[:, :, None]
     return K
 
 
