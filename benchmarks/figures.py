@@ -75,7 +75,7 @@ def at_least(
 ) -> Row:
     """Return the row of a ratio that should be large."""
     words = "" if goal is None else f"at least {goal:g} times"
-    met = None if goal is None else times >= goal
+    met = None if goal is None else bool(times >= goal)
     return Row(what, ours, beside, f"{times:.3g} times", words, met)
 
 
@@ -92,7 +92,7 @@ def at_most(
     """Return the row of a number that should be small."""
     figure = f"{value:.3g} {unit}"
     words = "" if goal is None else f"at most {goal:g} {unit}"
-    met = None if goal is None else value <= goal
+    met = None if goal is None else bool(value <= goal)
     return Row(
         what, ours or figure, beside, figure if ours else "", words, met
     )
