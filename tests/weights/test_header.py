@@ -309,6 +309,7 @@ def zipped():
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
         (b"GGUF\x03\x00\x00\x00" + bytes(64), "GGUF"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "raw",
 )
 def test_a17_what_else_it_may_be(raw, kind):
     with pytest.raises(Quarantine, match=kind) as caught:
