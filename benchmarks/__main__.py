@@ -7,17 +7,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from benchmarks.figures import Row, machine, sgemm_rate
+from benchmarks.page import DOCS, put, table
 
 SCRIPTS = (
     "start", "lora", "dense", "decompositions", "pairs", "overlap", "plan",
     "headline",
 )  # fmt: skip
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-HEAD = "| what | ours | beside | figure | goal | |\n|---|---|---|---|---|---|"
 
 
 def measured(name: str) -> list[Row]:
@@ -30,17 +27,6 @@ def measured(name: str) -> list[Row]:
         return [Row(**row) for row in json.load(file)]
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows in Markdown."""
-    words = {None: "", True: "met", False: "MISSED"}
-    lines = [
-        f"| {row.what} | {row.ours} | {row.beside} | {row.figure}"
-        f" | {row.goal} | {words[row.met]} |"
-        for row in rows
-    ]
-    return "\n".join([HEAD, *lines])
-
-
 def main() -> None:
     """Run them, and write the page when all are done."""
     names = sys.argv[1:] or list(SCRIPTS)
@@ -51,10 +37,8 @@ def main() -> None:
         text += f"\n### `python -m benchmarks.{name}`\n\n{table(rows)}\n"
     if names != list(SCRIPTS):
         return
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
     head = f"{machine()}; sgemm {sgemm_rate() / 1e9:.0f} GF/s.\n"
-    PAGE.write_text(f"{before}{BEGIN}\n\n{head}{text}\n{END}{after}")
+    put(DOCS / "performance.md", head + text)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.__main__ import BEGIN, END, table
 from benchmarks.figures import Row, at_most, finish, machine, options
+from benchmarks.page import DOCS, put, table
 from spectra.backend.device import Device, open_device, to_host
 from spectra.core.errors import UsageError
 from spectra.linalg.solvers import eigh
@@ -27,7 +26,6 @@ from spectra.subspaces.stacks import Stack, factored_products
 from spectra.weights.kept import KeptMaps, keeping
 
 DEVICES = ("cuda", "torch:cuda")
-PAGE = Path(__file__).parents[1] / "docs" / "gpu.md"
 MOVED = 2**28
 """Bytes of the copies that are timed."""
 
@@ -219,10 +217,7 @@ def main() -> None:
     finish(rows, asked.json)
     if asked.device or asked.small:
         return
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    text = f"{card()}; {machine()}.\n\n{table(rows)}"
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    put(DOCS / "gpu.md", f"{card()}; {machine()}.\n\n{table(rows)}")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import PAGE, SCRIPTS, table
+from benchmarks.__main__ import SCRIPTS
 from benchmarks.figures import Row, at_least, at_most, paired, ratio
+from benchmarks.page import DOCS, put, table
 
 HERE = Path(__file__).parents[1]
-NO_SCRIPTS = {"__init__", "__main__", "adapters", "figures", "replication"}
+NO_SCRIPTS = {
+    "__init__", "__main__", "adapters", "figures", "page", "replication",
+}  # fmt: skip
 
 
 def run(*words: str) -> str:
@@ -31,7 +34,6 @@ def test_make_bench_runs_every_script():
     there = {path.stem for path in (HERE / "benchmarks").glob("*.py")}
     # That of a GPU has a page and a target of its own.
     assert there - NO_SCRIPTS == {*SCRIPTS, "gpu"}
-    assert "<!-- figures -->" in PAGE.read_text()
 
 
 def test_full_weights_of_a_small_population(tmp_path):
@@ -53,6 +55,18 @@ def test_a_goal_is_met_or_missed():
     assert [row.met for row in (fast, small, free)] == [False, True, None]
     assert str(fast).endswith("(goal at least 10 times: MISSED)")
     assert table([fast]).splitlines()[-1].endswith("| MISSED |")
+
+
+@pytest.mark.parametrize("name", ["performance.md", "gpu.md"])
+def test_figures_take_the_place_of_older_ones(tmp_path, name):
+    page, old = tmp_path / name, (DOCS / name).read_text()
+    page.write_text(old)
+    for text in ("first", "second"):
+        put(page, text)
+    begin, end = "<!-- figures -->", "<!-- end of figures -->"
+    before, after = old.partition(begin)[0], old.partition(end)[2]
+    new = f"{begin}\n\nsecond\n\n{end}"
+    assert page.read_text() == before + new + after
 
 
 def test_programs_take_turns():

@@ -69,13 +69,9 @@ class PlainCopies:
         return np.empty(shape, dtype)
 
     def copy(
-        self,
-        source: NDArray[Any],
-        target: Array,
-        after: Event,  # noqa: ARG002
-        /,
+        self, source: NDArray[Any], target: Array, _after: Event, /
     ) -> Event:
-        """Copy."""
+        """Copy: what came before is done."""
         xp = array_namespace(target)
         target[...] = xp.asarray(source, device=device_of(target))
         return _Now()

@@ -150,7 +150,8 @@ def _real(folder: Path, commit: str, path: str) -> Path | None:
     real = Path(os.path.realpath(named))
     ours = real == named or real.is_relative_to(folder / "blobs")
     # Path.is_file would raise where the name is too long.
-    return real if ours and os.path.isfile(real) else None  # noqa: PTH113
+    is_there = os.path.isfile(real)  # noqa: PTH113 - as said
+    return real if ours and is_there else None
 
 
 def _paths(snapshot: Path) -> Iterator[str]:

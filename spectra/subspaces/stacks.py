@@ -253,9 +253,9 @@ def streamed_products(
 ) -> FactoredProducts:
     """Return the same from the entries of the maps, a square tile at a time.
 
-    N maps take N out in (N + 2 r) multiplications where `factored_products`
-    takes N^2 r^2 (out + in): fewer of large ranks. `rows` are of the leading
-    k directions alone, as they are of dense maps.
+    N maps take N (N / 2 + r) out in multiplications where `factored_products`
+    takes N^2 r^2 (out + in) / 2: fewer of large ranks. `rows` are of the
+    leading k directions alone, as they are of dense maps.
 
     Parameters
     ----------
