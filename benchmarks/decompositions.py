@@ -68,7 +68,7 @@ def by_tensorly(X: Float) -> Float:
     from tensorly.decomposition import partial_tucker
 
     cube = (X - X.mean(axis=0)).reshape(len(X), *SHAPE)
-    (core, _), _ = partial_tucker(cube, len(X), modes=[0], n_iter_max=1)
+    (core, _), _ = partial_tucker(cube, [len(X)], modes=[0], n_iter_max=1)
     return np.linalg.norm(core.reshape(len(X), -1), axis=1) ** 2
 
 
