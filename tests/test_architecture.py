@@ -186,11 +186,15 @@ def canonical(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"),
-    [("spectra", ("table",)), ("tests", ("table", "test"))],
+    ("folder", "ours", "extras"),
+    [
+        ("spectra", set(), ("table",)),
+        ("tests", {"spectra", "benchmarks"}, ("table", "test")),
+        ("benchmarks", {"spectra", "tests"}, ("table", "test", "bench")),
+    ],
 )
 def test_what_is_imported_is_declared(
-    folder: str, extras: tuple[str, ...]
+    folder: str, ours: set[str], extras: tuple[str, ...]
 ) -> None:
     tops = {
         name.split(".")[0]
@@ -198,7 +202,7 @@ def test_what_is_imported_is_declared(
         for name in imported(parse(path))
     }
     optional = {"cupy", "cupyx", "torch"} if folder == "spectra" else {"cupy"}
-    tops -= sys.stdlib_module_names | optional | {"spectra", "tests"}
+    tops -= sys.stdlib_module_names | optional | ours | {folder}
     owners = packages_distributions()
     found = {
         top: {canonical(owner) for owner in owners.get(top, [top])}
