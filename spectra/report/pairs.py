@@ -1,10 +1,8 @@
 """Pairs of checkpoints: overlaps and cosines, their order, their packing."""
 
 import base64
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +11,20 @@ from scipy.spatial import distance
 
 from spectra.subspaces.result import LayerFit
 
-__all__ = ["MEASURES", "Measure", "clustered", "pack", "pair_values"]
+__all__ = [
+    "DECIMALS",
+    "MEASURES",
+    "Measure",
+    "clustered",
+    "pack",
+    "pair_values",
+]
 
 Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+DECIMALS = 9
+"""Of these ratios: finer than the arithmetic behind them."""
 
 UNDEFINED = 65535
 """The code of a pair without a value; 0 to 65534 are the measure's range."""
@@ -93,20 +102,17 @@ MEASURES = (
 
 def pair_values(
     layer: LayerFit, /
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[Any]]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[Vector]]:
     """Return i, j (i < j) and, for each measure, its values and chance levels.
 
-    Undefined values are None.
+    Undefined values are NaN.
     """
     i, j = np.triu_indices(len(layer.members), 1)
-    columns = []
-    for measure in MEASURES:
-        for matrix in (measure.matrix(layer), measure.chance(layer)):
-            # 1e-9 is finer than the arithmetic behind these ratios.
-            values = np.round(matrix[i, j], 9)
-            columns.append(
-                [None if math.isnan(v) else v for v in values.tolist()]
-            )
+    columns = [
+        matrix[i, j]
+        for measure in MEASURES
+        for matrix in (measure.matrix(layer), measure.chance(layer))
+    ]
     return i, j, columns
 
 

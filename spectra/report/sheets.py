@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spectra.core.text import printable
 from spectra.report.document import Report
-from spectra.report.pairs import MEASURES, pair_values
+from spectra.report.pairs import DECIMALS, MEASURES, pair_values
 from spectra.report.rows import Row, layer_rows, model_rows
 from spectra.subspaces.result import LayerFit, PopulationFit
 
@@ -17,6 +20,9 @@ __all__ = ["layers_csv", "models_csv", "pairs_csv"]
 
 _TRIGGERS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 """What makes a spreadsheet read a cell as a formula, full-width forms too."""
+
+_LINES = 2**15
+"""Of ``pairs.csv``, that are made at once: a few megabytes."""
 
 _ESCAPED = "#escaped"
 """Last column: 1 where a text of the row is not as it was found."""
@@ -33,27 +39,69 @@ def models_csv(report: Report, /) -> Iterator[str]:
 
 
 def pairs_csv(fit: PopulationFit, /) -> Iterator[str]:
-    """Yield the lines of ``pairs.csv``, one layer and pair a line."""
+    """Yield ``pairs.csv``, one layer and pair a line, many lines at once."""
     columns = ["layer", "architecture", "a", "b"]
     for measure in MEASURES:
         columns += [measure.key, f"{measure.key}_chance"]
+    yield from _lines(columns, ())
     names = [model.id for model in fit.models]
-    rows = (
-        row for layer in fit.layers for row in _pair_rows(layer, names=names)
-    )
-    return _lines(columns, rows)
+    for layer in fit.layers:
+        yield from _pair_lines(layer, names)
 
 
-def _pair_rows(
-    layer: LayerFit, /, *, names: Sequence[str]
-) -> Iterator[tuple[Any, ...]]:
-    first, second, columns = pair_values(layer)
+def _pair_lines(layer: LayerFit, names: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of one layer.
+
+    There are millions of pairs: lines are made as a table of bytes, in which
+    what is shorter than its column is filled up with zeros, which no cell has
+    and which are left out at the end.
+    """
+    where = [layer.name, layer.architecture]
     members = [names[index] for index in layer.members]
-    pairs = zip(first.tolist(), second.tolist(), *columns, strict=True)
-    for i, j, *values in pairs:
-        yield (
-            layer.name, layer.architecture, members[i], members[j], *values
-        )  # fmt: skip
+    changed = np.array([_cell(name) != name for name in members])
+    changed |= [_cell(name) for name in where] != where
+    shown = _bytes([_in_line(_cell(name)) for name in members])
+    place = _bytes(["".join(_in_line(_cell(name)) for name in where)])
+    comma, ends = _bytes([","]), _bytes(["0\n", "1\n"])
+    first, second, columns = pair_values(layer)
+    for start in range(0, len(first), _LINES):
+        i, j = (one[start : start + _LINES] for one in (first, second))
+        cells = [place, shown[i], shown[j]]
+        for column in columns:
+            cells += [_decimals(column[start : start + _LINES]), comma]
+        cells.append(ends[(changed[i] | changed[j]).astype(int)])
+        tall = [np.broadcast_to(c, (len(i), c.shape[1])) for c in cells]
+        yield np.hstack(tall).tobytes().translate(None, b"\0").decode()
+
+
+def _in_line(cell: str) -> str:
+    """Return a cell and its comma, quoted where it must be."""
+    return str(_writer().writerow([cell, ""])).removesuffix("\n")
+
+
+def _bytes(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Return texts in UTF-8, one a row."""
+    encoded = np.array([text.encode() for text in texts])
+    return encoded.view(np.uint8).reshape(len(texts), -1)
+
+
+def _decimals(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return numbers from -1 to 1 as text, one a row; nothing for NaN."""
+    known = np.isfinite(values)
+    steps = np.where(known, np.rint(values * 10**DECIMALS), 0).astype(int)
+    whole, rest = np.divmod(np.abs(steps), 10**DECIMALS)
+    text = np.zeros((len(values), DECIMALS + 3), np.uint8)
+    text[:, 0] = np.where(steps < 0, ord("-"), 0)
+    text[:, 1] = ord("0") + whole
+    text[:, 2] = ord(".")
+    is_last = np.ones(len(values), bool)
+    for column in range(DECIMALS + 2, 2, -1):
+        rest, digit = np.divmod(rest, 10)
+        # No zeros at the end, except for the one of 0.0.
+        is_last &= (digit == 0) & (column > 3)
+        text[:, column] = np.where(is_last, 0, ord("0") + digit)
+    text[~known] = 0
+    return text
 
 
 def _sheet(rows: Sequence[Row]) -> Iterator[str]:
@@ -69,10 +117,14 @@ class _Line:
         return line
 
 
+def _writer() -> Any:
+    return csv.writer(_Line(), lineterminator="\n")
+
+
 def _lines(
     columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> Iterator[str]:
-    writer = csv.writer(_Line(), lineterminator="\n")
+    writer = _writer()
     yield str(writer.writerow([_cell(name) for name in columns] + [_ESCAPED]))
     for row in rows:
         cells = [_cell(value) for value in row]

@@ -48,7 +48,7 @@ def test_a_zero_update_has_no_cosine(fit: PopulationFit) -> None:
     undefined = [
         (int(i), int(j))
         for i, j, cosine in zip(first, second, columns[0], strict=True)
-        if cosine is None
+        if np.isnan(cosine)
     ]
     n = len(inner)
     others = [m for m in range(n) if m != 3]

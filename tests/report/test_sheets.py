@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import unicodedata
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
-from spectra.report.sheets import layers_csv, models_csv, pairs_csv
+from spectra.report import sheets
+from spectra.report.sheets import (
+    _decimals,
+    layers_csv,
+    models_csv,
+    pairs_csv,
+)
 from spectra.subspaces.result import PopulationFit
 from tests.report.sample import HOSTILE
+
+Vector = NDArray[np.float64]
 
 FORMULA_SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"
 
@@ -182,6 +193,32 @@ def test_pairs_agree_with_a_naive_twin() -> None:
             else:
                 bounded = min(value, 1.0)
                 assert float(row[column]) == pytest.approx(bounded, abs=1e-8)
+
+
+@given(
+    arrays(
+        float,
+        st.integers(0, 20),
+        elements=st.floats(-1, 1) | st.sampled_from([math.nan, 1e-9, -1e-10]),
+    )
+)
+def test_decimals_are_those_that_python_writes(values: Vector) -> None:
+    for row, value in zip(_decimals(values), values, strict=True):
+        text = row.tobytes().replace(b"\0", b"").decode()
+        if math.isnan(value):
+            assert text == ""
+        else:
+            assert float(text) == pytest.approx(value, abs=5.1e-10)
+            plain = np.format_float_positional(float(text), trim="0")
+            assert text == plain
+
+
+def test_pairs_are_the_same_however_many_are_made_at_once(
+    fit: PopulationFit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = "".join(pairs_csv(fit))
+    monkeypatch.setattr(sheets, "_LINES", 3)
+    assert "".join(pairs_csv(fit)) == whole
 
 
 def test_hostile_names_take_one_line_each(
