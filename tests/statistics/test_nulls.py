@@ -7,6 +7,7 @@ from spectra.core.errors import UsageError
 from spectra.statistics.nulls.draws import Members, NullDraws, draw_null
 from spectra.statistics.nulls.table import (
     NULLS,
+    _factors,
     adjusted_p,
     chosen_nulls,
     false_discovery_rates,
@@ -94,6 +95,17 @@ def test_cosines_are_those_of_explicit_random_directions(n, size):
         )
     tops = [np.linalg.eigvalsh(G)[:, -1] for G in (found, explicit)]
     assert_allclose(tops[0].mean(), tops[1].mean(), rtol=0.01)
+
+
+@pytest.mark.parametrize("size", [100, 150, 4000])
+def test_a_draw_is_of_one_factor_however_many_are_drawn(size):
+    lengths = np.linspace(1, 2, 250)
+    rng, alone = np.random.default_rng(0), np.random.default_rng(0)
+    for G in unrelated(250, size, 3, rng, lengths=lengths):
+        (L,) = _factors(250, size, 1, alone)
+        assert not np.triu(L, 1).any()
+        L *= (lengths / np.linalg.norm(L, axis=1))[:, None]
+        assert_allclose(G, L @ L.T, atol=1e-12)
 
 
 def test_shared_directions_are_found():

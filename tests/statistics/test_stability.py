@@ -399,11 +399,11 @@ def test_the_interval_is_as_wide_as_samples_differ(few):
 def test_no_part_has_some_members_of_a_group_without_the_others(monkeypatch):
     seen = []
 
-    def watched(K, places, count, /, *, floor):
-        seen.append(set(places.tolist()))
-        return resampling.part(K, places, count, floor=floor)
+    def watched(cases, count, /, *, floor):
+        seen.extend(set(places.tolist()) for _, places in cases)
+        return resampling.parts(cases, count, floor=floor)
 
-    monkeypatch.setattr(module, "part", watched)
+    monkeypatch.setattr(module, "parts", watched)
     found_of(population())
     groups = [set(group) for group in Twin(population()).groups]
     assert len(seen) > 4 * SPLITS

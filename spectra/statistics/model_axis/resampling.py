@@ -26,7 +26,7 @@ __all__ = [
     "captured",
     "converge",
     "overlaps",
-    "part",
+    "parts",
     "root",
 ]
 
@@ -44,7 +44,7 @@ _MANY = 64
 """From so many dimensions one eigenvalue is faster than all."""
 
 _TOGETHER = 8
-"""Resamples whose eigenvalues are found in one call."""
+"""Parts, or resamples, whose eigenvalues are found in one call."""
 
 _TOLERANCE = 1e-6
 _LOW, _HIGH = 2.5, 97.5
@@ -78,31 +78,45 @@ class Part:
         return float(above - below) / len(self.places)
 
 
-def part(K: Matrix, places: Places, count: int, /, *, floor: float) -> Part:
-    """Return some of the members with their leading directions.
+def parts(
+    cases: Sequence[tuple[Matrix, Places]], count: int, /, *, floor: float
+) -> list[Part]:
+    """Return parts with their leading directions.
 
     Parameters
     ----------
-    K
-        Inner products of all members, about any origin.
-    places
-        The rows of these members.
+    cases
+        Inner products of all members, about any origin, and the rows of those
+        in the part. Parts of nearly one size stand next to each other.
     count
         How many directions, of the n - 1 that n members have.
     floor
         Directions with less are noise.
+
+    Notes
+    -----
+    Of one matrix of up to 500 rows NumPy keeps every other thread waiting, and
+    SciPy always does: some go together, as large as the largest of them.
     """
-    inner, n = centred(K[np.ix_(places, places)]), len(places)
-    energy, count = float(np.trace(inner)), min(count, n - 1)
-    if not count:
-        return Part(places, energy, np.zeros(0), np.zeros((n, 0)))
-    # All of them: SciPy finds some, and keeps every other thread waiting.
-    eigenvalues, vectors = np.linalg.eigh(inner)
-    eigenvalues = np.maximum(0.0, eigenvalues[: -count - 1 : -1])
-    kept = eigenvalues > floor
-    leading = vectors[:, : -count - 1 : -1][:, kept]
-    coefficients = leading / np.sqrt(eigenvalues[kept])
-    return Part(places, energy, eigenvalues, coefficients)
+    found = []
+    for start in range(0, len(cases), _TOGETHER):
+        batch = cases[start : start + _TOGETHER]
+        size = max(len(places) for _, places in batch)
+        stack = np.zeros((len(batch), size, size))
+        for inner, (K, places) in zip(stack, batch, strict=True):
+            n = len(places)
+            inner[:n, :n] = centred(K[np.ix_(places, places)])
+        energies = np.trace(stack, axis1=1, axis2=2).tolist()
+        spectra, bases = np.linalg.eigh(stack)
+        for i, (_, places) in enumerate(batch):
+            n = len(places)
+            leading = slice(None, -min(count, n - 1) - 1, -1)
+            values = np.maximum(0.0, spectra[i, leading])
+            kept = values > floor
+            vectors = bases[i, :n, leading][:, kept]
+            coefficients = vectors / np.sqrt(values[kept])
+            found.append(Part(places, energies[i], values, coefficients))
+    return found
 
 
 def overlaps(K: Matrix, a: Part, b: Part, levels: Levels, /) -> Vector:
@@ -357,8 +371,7 @@ def _resampled_spectra(
 
     A member drawn w times adds one direction, sqrt(w) (x - m) with m the
     weighted mean, as would w copies of it; who is not drawn takes no part.
-    Of one matrix of up to 500 rows NumPy keeps every other thread waiting:
-    resamples of nearly one size go together, as large as the largest.
+    Resamples of nearly one size go together, as `parts` do.
     """
     columns = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     times = weights[:, [columns[label] for label in labels]]

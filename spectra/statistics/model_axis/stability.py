@@ -4,7 +4,7 @@ Whole lineage groups are split, left out or drawn again, never single members:
 near-copies on both sides of a split would agree with each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from spectra.statistics.model_axis.resampling import (
     captured,
     converge,
     overlaps,
-    part,
+    parts,
     root,
 )
 from spectra.statistics.nulls.table import unrelated
@@ -47,6 +47,9 @@ _FEWEST_GROUPS = 4
 
 _ORDERS = 10
 """Orders of the groups that curves are averaged over."""
+
+_DRAWN = 4
+"""Draws that are in memory at once."""
 
 _GAIN = 0.01
 """Gains below this share of the held-out deviation are none."""
@@ -167,16 +170,16 @@ def stability(
     pairs = [(_of(first), _of(second)) for first, second in halves]
     k = _largest_gap(axis, min(len(half) for pair in pairs for half in pair))
     count = max(*levels, 0 if k is None else k + 1)
-    parts = [_parts(axis.K, pair, count, axis.floor) for pair in pairs]
+    found = _halves([axis.K] * splits, pairs, count, axis.floor)
     convergence = converge(root(axis.K), halves)
     return Stability(
         splits=splits,
         split_half=np.mean(
-            [overlaps(axis.K, *pair, levels) for pair in parts], axis=0
+            [overlaps(axis.K, *pair, levels) for pair in found], axis=0
         ),
         split_half_null=_null(axis, pairs, levels, rng),
         k=k,
-        bound=k and _bound(convergence.distance[:, -1], parts, k),
+        bound=k and _bound(convergence.distance[:, -1], found, k),
         bootstrap=bootstrap(axis, labels, weights, levels=levels, gap_at=k),
         saturation=_saturation(axis, orders[:_ORDERS], levels),
         convergence=convergence,
@@ -195,9 +198,16 @@ def _largest_gap(axis: Deviations, smallest: int) -> int | None:
     return int(np.argmax(-np.diff(axis.eigenvalues[: most + 1]))) + 1
 
 
-def _parts(K: Matrix, pair: Pair, count: int, floor: float) -> Halves:
-    first, second = (part(K, half, count, floor=floor) for half in pair)
-    return first, second
+def _halves(
+    products: Iterable[Matrix], pairs: Sequence[Pair], count: int, floor: float
+) -> list[Halves]:
+    cases = [
+        (K, half)
+        for K, pair in zip(products, pairs, strict=True)
+        for half in pair
+    ]
+    found = parts(cases, count, floor=floor)
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def _null(
@@ -211,17 +221,20 @@ def _null(
         return np.full(len(levels), np.nan)
     lengths = np.sqrt(axis.squared_norms)
     found = []
-    for pair in pairs:
-        cosines = unrelated(axis.n, axis.size, 1, rng)[0]
-        K = np.outer(lengths, lengths) * cosines
-        halves = _parts(K, pair, max(levels), axis.floor)
-        found.append(overlaps(K, *halves, levels))
+    for start in range(0, len(pairs), _DRAWN):
+        some = pairs[start : start + _DRAWN]
+        drawn = unrelated(axis.n, axis.size, len(some), rng, lengths=lengths)
+        halves = _halves(drawn, some, max(levels), axis.floor)
+        found += [
+            overlaps(K, *pair, levels)
+            for K, pair in zip(drawn, halves, strict=True)
+        ]
     mean: Vector = np.mean(found, axis=0)
     return mean
 
 
-def _bound(distances: Vector, parts: Sequence[Halves], k: int) -> float:
-    gaps = np.array([min(a.gap(k), b.gap(k)) for a, b in parts])
+def _bound(distances: Vector, halves: Sequence[Halves], k: int) -> float:
+    gaps = np.array([min(a.gap(k), b.gap(k)) for a, b in halves])
     bounds = np.full(len(gaps), np.inf)
     np.divide(2 * distances, gaps, out=bounds, where=gaps > 0)
     return float(np.median(bounds))
@@ -230,23 +243,25 @@ def _bound(distances: Vector, parts: Sequence[Halves], k: int) -> float:
 def _saturation(
     axis: Deviations, orders: Sequence[Order], levels: Levels
 ) -> Saturation:
-    count = max(levels)
-    whole = part(axis.K, np.arange(axis.n), count, floor=axis.floor)
-    sizes = [len(orders[0]) * quarters // 4 for quarters in (1, 2, 3, 4)]
+    sizes = [len(orders[0]) * quarters // 4 for quarters in (1, 2, 3)]
+    taken = [_of(order[:size]) for size in sizes for order in orders]
+    cases = [(axis.K, places) for places in [*taken, np.arange(axis.n)]]
+    *some, whole = parts(cases, max(levels), floor=axis.floor)
+    # Of all there is one, whatever the order.
+    found = [*some, *[whole] * len(orders)]
     n = np.zeros((len(orders), 4))
     excess, overlap, held = np.full((3, *n.shape, len(levels)), np.nan)
-    for i, order in enumerate(orders):
-        out = _of(order[sizes[2] :])
-        for j, size in enumerate(sizes):
-            seen = part(axis.K, _of(order[:size]), count, floor=axis.floor)
-            n[i, j] = len(seen.places)
-            shares = explained(seen.eigenvalues, levels, total=seen.energy)
-            # Of one member `shares` have no value, whatever is taken off.
-            chance = expected_isotropic(max(2, len(seen.places)), levels)
-            excess[i, j] = shares - chance
-            overlap[i, j] = overlaps(axis.K, seen, whole, levels)
-            if size < len(order):
-                held[i, j] = captured(axis.K, seen, out, levels)
+    for i, seen in enumerate(found):
+        j, at = divmod(i, len(orders))
+        n[at, j] = len(seen.places)
+        shares = explained(seen.eigenvalues, levels, total=seen.energy)
+        # Of one member `shares` have no value, whatever is taken off.
+        chance = expected_isotropic(max(2, len(seen.places)), levels)
+        excess[at, j] = shares - chance
+        overlap[at, j] = overlaps(axis.K, seen, whole, levels)
+        if seen is not whole:
+            out = _of(orders[at][sizes[2] :])
+            held[at, j] = captured(axis.K, seen, out, levels)
     gains = held[:, 2] - held[:, 1]
     return Saturation(
         n=n.mean(axis=0),

@@ -68,7 +68,8 @@ class Statistic:
     observed
         Of the layer, at some levels; NaN where it has no value.
     drawn
-        Of uncentred draws (draws, N, N) of the layer, (draws, levels).
+        Of uncentred draws (draws, N, N) of the layer, (draws, levels); the
+        draws may be written over.
     """
 
     name: str
@@ -77,10 +78,11 @@ class Statistic:
 
 
 def _centred(grams: Matrix) -> Matrix:
+    """Return them less their means, in their own memory."""
     rows = grams.mean(axis=1)
-    K: Matrix = grams - rows[:, None, :]
-    K -= (rows - rows.mean(axis=1)[:, None])[:, :, None]
-    return K
+    grams -= rows[:, None, :]
+    grams -= (rows - rows.mean(axis=1)[:, None])[:, :, None]
+    return grams
 
 
 def _evr(grams: Matrix, _: Deviations, levels: Levels) -> Matrix:

@@ -29,46 +29,83 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
 Layers = Sequence[NullDraws | str]
 
+_ROWS = 96
+"""Of a triangular factor, that are multiplied at once."""
 
-def _gaussian(
+
+def _factors(
     n: int, size: int, draws: int, rng: np.random.Generator, /
 ) -> Matrix:
-    """Return (draws, n, n) inner products of n normal vectors in R^size.
+    """Return L, of which L L^T are inner products of normal vectors in R^size.
+
+    Of shape (draws, n, min(n, size)).
 
     Notes
     -----
-    Bartlett's decomposition: L L^T with L lower triangular, standard normal
-    below its diagonal and chi of size, size - 1, ... degrees on it. However
-    many vectors there are, no eigenvalue is negative.
+    Bartlett's decomposition: L lower triangular, standard normal below its
+    diagonal and chi of size, size - 1, ... degrees on it. However many vectors
+    there are, no eigenvalue of L L^T is negative.
     """
     width = min(n, size)
     below = np.tri(n, width, -1, dtype=bool)
+    diagonal = np.arange(width)
     L = np.zeros((draws, n, width))
+    # One after another, so that no draw depends on how many there are.
     for one in L:
         one[below] = rng.standard_normal(np.count_nonzero(below))
-    diagonal = np.arange(width)
-    squares = rng.chisquare(size - diagonal, (draws, width))
-    L[:, diagonal, diagonal] = np.sqrt(squares)
-    return L @ L.transpose(0, 2, 1)
+        squares = rng.chisquare(size - diagonal)
+        one[diagonal, diagonal] = np.sqrt(squares)
+    return L
+
+
+def _products(L: Matrix, /) -> Matrix:
+    """Return L L^T of lower triangular L, in blocks without most zeros."""
+    n = L.shape[1]
+    G = np.empty((len(L), n, n))
+    for start in range(0, n, _ROWS):
+        rows = slice(start, start + _ROWS)
+        block = L[:, rows, : start + _ROWS].transpose(0, 2, 1)
+        left = L[:, start:, : start + _ROWS]
+        np.matmul(left, block, out=G[:, start:, rows])
+        below = G[:, start + _ROWS :, rows]
+        G[:, rows, start + _ROWS :] = below.transpose(0, 2, 1)
+    return G
 
 
 def unrelated(
-    n: int, size: int, draws: int, rng: np.random.Generator, /
+    n: int,
+    size: int,
+    draws: int,
+    rng: np.random.Generator,
+    /,
+    *,
+    lengths: Vector | None = None,
 ) -> Matrix:
-    """Return (draws, n, n) cosines of n random directions in R^size.
+    """Return (draws, n, n) inner products of random directions in R^size.
+
+    Parameters
+    ----------
+    n, size
+        How many, and of how many entries.
+    draws
+        Independent sets of them.
+    rng
+        Where they come from.
+    lengths
+        Of the n vectors; 1 unless given.
 
     Notes
     -----
     Means, variances 1 / size and mean triple products 1 / size^2 are those of
     Haar-rotated maps Q x R, whatever their spectrum.
     """
-    cosines = _gaussian(n, size, draws, rng)
-    lengths = np.sqrt(np.diagonal(cosines, axis1=1, axis2=2))
-    cosines /= lengths[:, :, None]
-    cosines /= lengths[:, None, :]
-    return cosines
+    L = _factors(n, size, draws, rng)
+    scale = np.ones(n) if lengths is None else lengths
+    L *= (scale / np.linalg.norm(L, axis=2))[:, :, None]
+    return _products(L)
 
 
 def _strength(members: Members) -> Sampler | str:
@@ -76,13 +113,16 @@ def _strength(members: Members) -> Sampler | str:
     if axis.squared_norms is None:
         return "deviation norms need at least three members"
     lengths = np.sqrt(axis.squared_norms)
-    scale = np.outer(lengths, lengths)
-    return lambda draws, rng: scale * unrelated(axis.n, axis.size, draws, rng)
+    return lambda draws, rng: unrelated(
+        axis.n, axis.size, draws, rng, lengths=lengths
+    )
 
 
 def _initialisation(members: Members) -> Sampler | str:
     axis = members.axis
-    return lambda draws, rng: _gaussian(axis.n, axis.size, draws, rng)
+    return lambda draws, rng: _products(
+        _factors(axis.n, axis.size, draws, rng)
+    )
 
 
 _COMMON_START = (
@@ -111,9 +151,8 @@ def _permuted_entries(members: Members) -> Sampler | str:
     means = members.ordered(sums) / np.sqrt(axis.size)
     mean = np.outer(means, means)
     lengths = np.sqrt(np.maximum(0.0, axis.energies - means**2))
-    scale = np.outer(lengths, lengths)
     return lambda draws, rng: (
-        mean + scale * unrelated(axis.n, axis.size - 1, draws, rng)
+        mean + unrelated(axis.n, axis.size - 1, draws, rng, lengths=lengths)
     )
 
 
@@ -232,13 +271,11 @@ def false_discovery_rates(layers: Layers, k: int, /) -> list[float]:
         i: null.p[null.levels.index(k)]
         for i, null in _with_level(layers, k).items()
     }
-    if p:
-        # Half a second, which not every command shall wait for.
-        from scipy.stats import false_discovery_control
-
-        adjusted = false_discovery_control(list(p.values()))
-        for i, rate in zip(p, adjusted, strict=True):
-            rates[i] = float(rate)
+    order = sorted(p, key=p.__getitem__, reverse=True)
+    least = 1.0
+    for rank, i in zip(range(len(p), 0, -1), order, strict=True):
+        least = min(least, p[i] * len(p) / rank)
+        rates[i] = float(least)
     return rates
 
 
