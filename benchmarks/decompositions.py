@@ -44,9 +44,9 @@ class Rows:
         """Return how many there are."""
         return len(self.X)
 
-    def fill(self, row: int, start: int, stop: int, out: Float) -> None:
-        """Write entries of one into `out`."""
-        out[:] = self.X[row, start:stop]
+    def fill(self, start: int, stop: int, out: Float) -> None:
+        """Write entries of all into `out`."""
+        out[:] = self.X[:, start:stop]
 
 
 def spectrum(X: Float) -> Float:

@@ -116,9 +116,10 @@ class Files:
         """Return how many there are."""
         return len(self.paths)
 
-    def fill(self, row: int, start: int, stop: int, out: NDArray[Any]) -> None:
-        """Write entries of one map into `out`."""
-        decode_into(self.raw(row, start, stop), self.dtype, out)
+    def fill(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Write entries of all maps into the rows of `out`."""
+        for row in range(len(self)):
+            decode_into(self.raw(row, start, stop), self.dtype, out[row])
 
 
 def spectrum(files: Files, size: int) -> NDArray[np.float64]:

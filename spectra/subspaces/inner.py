@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def inner_products(
     Parameters
     ----------
     maps
-        Read from here, by no two threads the same entries.
+        Read from here, by one thread at a time.
     size
         Entries of each.
     device
@@ -132,6 +133,8 @@ class _Source:
         and widened on the device; None where that is done on the host.
     base
         On the device, where it is subtracted there.
+    reading
+        Held by the thread that reads.
     """
 
     maps: KeptMaps
@@ -139,6 +142,7 @@ class _Source:
     sent: str
     words: str | None = None
     base: Array | None = None
+    reading: Lock = field(default_factory=Lock)
 
     @classmethod
     def of(cls, maps: KeptMaps, device: Device, kind: str, /) -> "_Source":
@@ -160,14 +164,19 @@ class _Source:
             yield from self._copied(spans, room)
             return
         for start, stop in spans:
-            self._fill(start, stop, room)
-            yield room[:, : stop - start]
+            X = room[:, : stop - start]
+            # One thread reads while others multiply: of many small readings
+            # at once each would wait for the interpreter.
+            with self.reading:
+                self.maps.fill(start, stop, X[:-1])
+            yield X
 
     def _copied(self, spans: Sequence[Span], room: Array) -> Iterator[Array]:
         shape = len(self.maps), room.shape[1]
         rooms = [self.device.empty(shape, self.sent) for _ in range(2)]
         copies = self.device.runtime.copies()
-        arriving = staged(copies, rooms, self.sent, spans, self._fill)
+        fill = self.maps.fill_stored if self.words else self.maps.fill
+        arriving = staged(copies, rooms, self.sent, spans, fill)
         for (start, stop), block in zip(spans, arriving, strict=True):
             X = room[:, : stop - start]
             members = X[:-1, :]
@@ -175,9 +184,3 @@ class _Source:
             if self.base is not None:
                 members -= self.base[start:stop]
             yield X
-
-    def _fill(self, start: int, stop: int, out: NDArray[Any]) -> None:
-        maps = self.maps
-        fill = maps.fill_stored if self.words else maps.fill
-        for row in range(len(maps)):
-            fill(row, start, stop, out[row, : stop - start])

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,15 @@ class Store(Protocol):
         """Return bytes from an offset; the next call may overwrite them."""
         ...
 
+    def rows(
+        self, start: int, stride: int, count: int, columns: slice, /
+    ) -> Iterator[Bytes]:
+        """Yield columns of rows that lie one after another, many at once.
+
+        What is asked for next may overwrite them.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
@@ -51,6 +61,12 @@ class _Memory:
 
     def read(self, start: int, nbytes: int, /) -> Bytes:
         return self.content[start : start + nbytes]
+
+    def rows(
+        self, start: int, stride: int, count: int, columns: slice, /
+    ) -> Iterator[Bytes]:
+        rows = self.content[start : start + stride * count]
+        yield rows.reshape(count, stride)[:, columns]
 
 
 @dataclass(slots=True)
@@ -77,6 +93,14 @@ class _File:
             done = os.preadv(self.descriptor, [view], start)
             view, start = view[done:], start + done
         return raw
+
+    def rows(
+        self, start: int, stride: int, count: int, columns: slice, /
+    ) -> Iterator[Bytes]:
+        nbytes = columns.stop - columns.start
+        for row in range(count):
+            at = start + row * stride + columns.start
+            yield self.read(at, nbytes)[None, :]
 
 
 @contextmanager
@@ -145,7 +169,7 @@ class KeptMaps:
     store: Store
     dtype: Any
     base: Array | None
-    _rows: list[tuple[int, str, int]] = field(default_factory=list)
+    _rows: list["_Row"] = field(default_factory=list)
     _end: int = 0
 
     def __len__(self) -> int:
@@ -155,35 +179,70 @@ class KeptMaps:
     def add(self, raw: Bytes, dtype: str, size: int, /) -> None:
         """Keep one map of `size` entries in their stored `dtype`."""
         self.store.write(self._end, raw)
-        self._rows.append((self._end, dtype, raw.size // size))
+        self._rows.append(_Row(self._end, raw.size, dtype, raw.size // size))
         self._end += raw.size
 
     @property
     def dtypes(self) -> frozenset[str]:
         """Return what they are stored in."""
-        return frozenset(dtype for _, dtype, _ in self._rows)
+        return frozenset(row.dtype for row in self._rows)
 
     def entries(self, row: int, start: int, stop: int, /) -> Array:
         """Return entries ``[start, stop)`` of one map, less the base's."""
+        kept = self._rows[row]
         values = np.empty(stop - start, self.dtype)
-        self.fill(row, start, stop, values)
+        at, nbytes = kept.start + start * kept.width, values.size * kept.width
+        decode_into(self.store.read(at, nbytes), kept.dtype, values)
+        if self.base is not None:
+            values -= self.base[start:stop]
         return values
 
-    def fill(self, row: int, start: int, stop: int, out: Array, /) -> None:
-        """Write `entries` into `out`."""
-        decode_into(self._raw(row, start, stop), self._rows[row][1], out)
+    def fill(self, start: int, stop: int, out: Array, /) -> None:
+        """Write `entries` of each map into a row of `out`.
+
+        All maps have as many.
+        """
+        for rows, dtype, raw in self._tables(start, stop):
+            decode_into(raw, dtype, out[rows])
         if self.base is not None:
             out -= self.base[start:stop]
 
-    def fill_stored(
-        self, row: int, start: int, stop: int, out: Array, /
-    ) -> None:
+    def fill_stored(self, start: int, stop: int, out: Array, /) -> None:
         """Write entries as they are stored, the base not subtracted.
 
         `out` has numbers of as many bytes as they have.
         """
-        out[:] = self._raw(row, start, stop).view(out.dtype)
+        for rows, _, raw in self._tables(start, stop):
+            out[rows] = raw.view(out.dtype)
 
-    def _raw(self, row: int, start: int, stop: int) -> Bytes:
-        first, _, width = self._rows[row]
-        return self.store.read(first + start * width, (stop - start) * width)
+    def _tables(
+        self, start: int, stop: int
+    ) -> Iterator[tuple[slice, str, Bytes]]:
+        """Yield neighbours of one dtype: which rows, their dtype, their bytes.
+
+        Rows by themselves would cost more than their copies, and keep other
+        threads waiting.
+        """
+        end = 0
+        for (nbytes, dtype, width), alike in groupby(self._rows, _Row.form):
+            first, *others = alike
+            columns = slice(start * width, stop * width)
+            for raw in self.store.rows(
+                first.start, nbytes, 1 + len(others), columns
+            ):
+                begin, end = end, end + len(raw)
+                yield slice(begin, end), dtype, raw
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Where one map is, and its bytes: all of them, and of an entry."""
+
+    start: int
+    nbytes: int
+    dtype: str
+    width: int
+
+    def form(self) -> tuple[int, str, int]:
+        """Return what neighbours share that are read together."""
+        return self.nbytes, self.dtype, self.width

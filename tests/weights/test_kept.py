@@ -6,13 +6,16 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from spectra.core.errors import StorageError
 from spectra.weights.kept import KeptMaps, keeping
+from tests import checkpoints
 
 RNG = np.random.default_rng(5)
+DTYPES = checkpoints.DTYPES | {"F8_E4M3": ml_dtypes.float8_e4m3fn}
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -33,6 +36,38 @@ def test_entries_are_those_that_were_added(folder):
             expected = stored.astype(np.float64) - base
             assert (maps.entries(row, 0, 50) == expected).all()
             assert (maps.entries(row, 7, 31) == expected[7:31]).all()
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "base"])
+@pytest.mark.parametrize(
+    "stored",
+    ["F32 F32 F32", "F32 F16 F16 F32", "F64 F8_E4M3 F8_E4M3", "BF16"],
+)
+def test_a_block_has_the_entries_of_every_map(folder, stored, beside):
+    base = RNG.standard_normal(50).astype(np.float32) if beside else None
+    with keeping(2000, folder=folder) as store:
+        maps = KeptMaps(store, np.float32, base)
+        for dtype in stored.split():
+            row = RNG.standard_normal(50).astype(DTYPES[dtype])
+            maps.add(row.view(np.uint8), dtype, 50)
+        out = np.full((len(maps) + 1, 40), -1, np.float32)
+        for start, stop in ((0, 40), (7, 31)):
+            block = out[:-1, : stop - start]
+            maps.fill(start, stop, block)
+            for i, row in enumerate(block):
+                assert (row == maps.entries(i, start, stop)).all()
+        assert (out[-1] == -1).all()
+
+
+def test_words_are_given_as_they_are_stored(folder):
+    words = RNG.integers(0, 2**16, (3, 50), np.uint16)
+    with keeping(300, folder=folder) as store:
+        maps = KeptMaps(store, np.float32, np.ones(50, np.float32))
+        for row in words:
+            maps.add(row.view(np.uint8), "BF16", 50)
+        out = np.zeros((3, 24), np.uint16)
+        maps.fill_stored(7, 31, out)
+        assert (out == words[:, 7:31]).all()
 
 
 def test_blocks_do_not_share_their_memory(folder):
