@@ -13,6 +13,7 @@ from spectra.linalg.solvers import eigh, qr
 
 __all__ = [
     "OVERSAMPLING",
+    "beside",
     "krylov_memory",
     "leading_eigenpairs",
     "starting_block",
@@ -157,7 +158,7 @@ def leading_eigenpairs(
         full = room == 0 or number == _PASSES
         crowded = space.columns + width > _most_columns(width)
         if not (full or crowded or space.columns >= look_at):
-            X = _beside(space.V, Y[:, :room])
+            X = beside(space.V, Y[:, :room])
             continue
         look_at = _GROWTH * space.columns
         values, S = space.ritz()
@@ -169,7 +170,7 @@ def leading_eigenpairs(
             break
         if crowded:
             space.shrink(values, S[:, : 2 * width])
-        X = _beside(space.V, R[:, :room])
+        X = beside(space.V, R[:, :room])
     return values[: min(keep, settled)], space.V @ S[:, :keep]
 
 
@@ -190,8 +191,16 @@ def _norms(R: Array) -> Array:
     return xp.sqrt(xp.sum(R * R, axis=0))
 
 
-def _beside(V: Array, X: Array) -> Array:
-    """Return orthonormal columns beside V that span X; twice is enough."""
+def beside(V: Array, X: Array, /) -> Array:
+    """Return orthonormal columns beside V that span X; twice is enough.
+
+    Parameters
+    ----------
+    V
+        (d, p), orthonormal.
+    X
+        (d, q), p + q <= d.
+    """
     xp = array_namespace(V, X)
     for _ in range(2):
         X = X - V @ (xp.matrix_transpose(V) @ X)

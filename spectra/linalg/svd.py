@@ -16,11 +16,15 @@ from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
 from spectra.linalg.gram import eigenpairs
+from spectra.linalg.krylov import beside
 from spectra.linalg.solvers import eigh, qr, svd
 
 __all__ = ["SMALL_SIDE", "block_krylov", "factored_svd", "gram_svd"]
 
 Array = Any
+
+_GROWTH = 1.2
+"""A Krylov space grows by so much before it is looked at again."""
 
 SMALL_SIDE = 1536
 """Up to this min(m, n) the eigenvectors of the Gram matrix are cheaper."""
@@ -61,7 +65,7 @@ def _orthonormal(Y: Array) -> Array:
 def block_krylov(
     X: Array, k: int, /, *, depth: int = 8, seed: int = 0
 ) -> tuple[Array, Array, Array]:
-    """Return the leading `k` triplets of a large X (m, n).
+    r"""Return the leading `k` triplets of a large X (m, n).
 
     Parameters
     ----------
@@ -70,32 +74,95 @@ def block_krylov(
     k
         How many triplets; k + 16 columns are carried along.
     depth
-        Powers of ``X X.T`` in the Krylov space.
+        At most so many powers of ``X X.T`` in the Krylov space.
     seed
         Of the starting block, drawn by NumPy: the same on every backend.
 
     Notes
     -----
-    Musco and Musco 2015, algorithm 2, with each block orthonormalised. The
-    number of rows of the space is limited by min(m, n), where it is exact.
+    Musco and Musco 2015, algorithm 2, each block orthonormal to those before,
+    so that ``X.T Q`` is known when the space is complete; it is where the
+    directions are off by no more than the root of the rounding of X's dtype,
+    and singular values by no more than that rounding. Residuals of
+    ``X X.T`` lie in the next block. They turn the leading directions towards
+    the rest of the spectrum, for which the first Ritz value beyond the block
+    stands, and only in second order towards each other.
     """
     xp = array_namespace(X)
     m, n = X.shape
-    width = min(k + 16, m, n)
-    depth = min(depth, math.ceil(min(m, n) / width))
+    most, Xt = min(m, n), xp.matrix_transpose(X)
+    width = min(k + 16, most)
     start = np.random.default_rng(seed).standard_normal((n, width))
     start = xp.asarray(start, dtype=X.dtype, device=device_of(X))
+    tolerance, looked_at = math.sqrt(xp.finfo(X.dtype).eps), 0
     block = qr(X @ start)[0]
-    blocks = [block]
-    for _ in range(depth):
-        block = qr(X @ (xp.matrix_transpose(X) @ block))[0]
-        blocks.append(block)
-    space = xp.concat(blocks, axis=1)
-    Q = qr(space[:, : min(m, n, space.shape[1])])[0]
-    small = xp.matrix_transpose(Q) @ X
-    C = xp.astype(small, xp.float64)
-    W, s, V = gram_svd(small, C @ xp.matrix_transpose(C), k)
-    return Q @ W, s, V
+    Q, Z = block[:, :0], xp.astype(start[:, :0], xp.float64)
+    C = Z[:0, :]
+    for power in range(depth + 1):
+        T = Xt @ block
+        Q = xp.concat([Q, block], axis=1)
+        Z = xp.concat([Z, xp.astype(T, xp.float64)], axis=1)
+        C = _with_columns(C, xp.matrix_transpose(Z) @ Z[:, C.shape[0] :])
+        room = min(width, most - Q.shape[1])
+        is_last = power == depth or room == 0
+        is_looked_at = is_last or Q.shape[1] >= _GROWTH * looked_at
+        if is_looked_at:
+            looked_at = Q.shape[1]
+            values, W = _falling(C)
+        if is_last:
+            break
+        Y = X @ T
+        block = beside(Q, Y[:, :room])
+        R = xp.matrix_transpose(block) @ Y
+        if is_looked_at and _off_by(values, W, R, k) <= tolerance:
+            break
+    W = W[:, :k]
+    return (
+        Q @ xp.astype(W, X.dtype),
+        xp.sqrt(xp.clip(values[:k], min=0.0)),
+        _orthonormal(xp.astype(Z @ W, X.dtype)),
+    )
+
+
+def _falling(C: Array) -> tuple[Array, Array]:
+    """Return the eigenpairs of symmetric C, largest first."""
+    xp = array_namespace(C)
+    values, W = eigh(C)
+    return xp.flip(values), xp.flip(W, axis=1)
+
+
+def _with_columns(C: Array, columns: Array) -> Array:
+    """Return symmetric C (p, p) with more columns (p + q, q), and rows."""
+    xp = array_namespace(C, columns)
+    above = columns[: C.shape[0], :]
+    left = xp.concat([C, xp.matrix_transpose(above)], axis=0)
+    return xp.concat([left, columns], axis=1)
+
+
+def _off_by(values: Array, W: Array, R: Array, k: int) -> float:
+    """Return about the sine of the largest angle to the `k` eigenvectors.
+
+    Parameters
+    ----------
+    values, W
+        Ritz values, and vectors in a basis of the space.
+    R
+        What its last block adds to the next.
+    k
+        Of the leading Ritz vectors.
+    """
+    xp = array_namespace(values, R)
+    width = R.shape[1]
+    if values.shape[0] <= width:
+        return math.inf
+    R = xp.astype(R, W.dtype) @ W[-width:, :]
+    own, block = (
+        float(xp.linalg.matrix_norm(R[:, :count])) for count in (k, width)
+    )
+    inner, outer = (float(values[k - 1] - values[i]) for i in (k, width))
+    if min(inner, outer) <= 0:
+        return math.inf
+    return own / outer * (1 + block / inner)
 
 
 def factored_svd(
