@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from spectra.backend.device import to_host
+from spectra.linalg import svd
+from spectra.linalg.krylov import beside
 from spectra.linalg.svd import block_krylov, factored_svd, gram_svd
 from tests.seam import device, sine  # noqa: F401 - a fixture
 
@@ -48,6 +50,33 @@ def test_gram_svd(device, dtype, sigma, angle):
 def test_block_krylov(device, dtype, sigma, angle):
     X = heavy_tailed(300, 400, dtype)
     check(X, block_krylov(device.put(X), 8), 8, sigma, angle)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "angle"), [("float32", 4e-4), ("float64", 2e-8)]
+)
+@pytest.mark.parametrize(("power", "most"), [(0.45, 20), (2.0, 6)])
+def test_block_krylov_ends_when_it_is_exact_enough(
+    monkeypatch, dtype, angle, power, most
+):
+    U = np.linalg.qr(RNG.standard_normal((600, 600)))[0]
+    V = np.linalg.qr(RNG.standard_normal((700, 600)))[0]
+    X = ((U * np.arange(1.0, 601) ** -power) @ V.T).astype(dtype)
+    blocks = []
+
+    def counted(Q, Y):
+        blocks.append(Q.shape[1])
+        return beside(Q, Y)
+
+    monkeypatch.setattr(svd, "beside", counted)
+    left, _, right = block_krylov(X, 8, depth=20)
+    assert sine(U[:, :8], left) < angle
+    assert sine(V[:, :8], right) < angle
+    assert len(blocks) < most
+    # Of noise no direction settles.
+    blocks.clear()
+    block_krylov(RNG.standard_normal((600, 700)).astype(dtype), 8, depth=9)
+    assert len(blocks) == 9
 
 
 def test_block_krylov_is_exact_where_its_space_is_everything():
