@@ -22,21 +22,23 @@ __all__ = ["product_rate", "products_of"]
 
 _PROBE = 512
 
-_ENTRY = 2600
-"""Of one stored number: read, hashed, widened, looked at, decomposed."""
+_ENTRY = 700
+"""Of one stored number of full weights: read, hashed, widened, looked at."""
 
-_TOTAL = 830
+_FACTOR = 1900
+"""Of one stored number of a factor: all that, and decomposed."""
+
+_TOTAL = 300
 """Of one number of a covariance, each time that a member is added."""
 
-_PAIR = 4000
+_PAIR = 1000
 """Of one product of two members' directions, in all that is made of it."""
 
-_SPACE = 3500
+_SPACE = 1200
 """Of one number of a stack whose leading directions are sought by products."""
 
-_EIGEN = 18
-"""Times n^3 of the leading eigenvectors of a member's Gram matrix; of a sum
-of members, whose spectrum decays, a quarter."""
+_EIGEN = 5
+"""Times n^3 of the leading eigenvectors of a Gram matrix."""
 
 
 def product_rate() -> float:
@@ -89,7 +91,7 @@ def _of_adapters(
     else:
         gram = wide * rows**2 * both / 2 + _PAIR * rows**2 / 2
     sides = sum(_of_stack(q, d) for q in (rows, lead) for d in shape)
-    return _ENTRY * rows * both + gram + wide * sides
+    return _FACTOR * rows * both + gram + wide * sides
 
 
 def _of_stack(rows: float, d: int) -> float:
@@ -97,14 +99,15 @@ def _of_stack(rows: float, d: int) -> float:
     narrow = min(rows, d)
     if narrow > NARROW:
         return _SPACE * rows * d
-    return rows * d * narrow / 2 + _EIGEN / 4 * narrow**3
+    return rows * d * narrow / 2 + _EIGEN * narrow**3
 
 
 def _of_full(shape: tuple[int, int], n: int, rank: int, wide: float) -> float:
     small, large = min(shape), max(shape)
     size = float(small) * large
     if small <= SMALL_SIDE:
-        triplets = size * small + _EIGEN * float(small) ** 3
+        # The Gram matrix of a member is in float64.
+        triplets = 2 * size * small + _EIGEN * float(small) ** 3
     else:
         triplets = 16 * size * (rank + 16)
     sums = _TOTAL * sum(float(d) ** 2 for d in shape if d <= WIDE)
