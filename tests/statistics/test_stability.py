@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import subspace_angles
 
-from spectra.statistics.model_axis import resampling
+from spectra.statistics.model_axis import convergence, resampling
 from spectra.statistics.model_axis import stability as module
 from spectra.statistics.model_axis.effect import resamples
 from spectra.statistics.model_axis.stability import (
@@ -242,9 +242,9 @@ def test_the_norm_is_that_of_the_explicit_operator(rows, size):
     rng = np.random.default_rng(rows)
     X, signs = rng.standard_normal((rows, size)), rng.choice([-1.0, 1.0], rows)
     expected = np.linalg.norm(X.T @ np.diag(signs) @ X, 2)
-    assert_allclose(resampling._norm(X, signs), expected)
-    assert_allclose(resampling._norm(X, -signs), expected)
-    assert resampling._norm(0 * X, signs) == 0.0
+    assert_allclose(convergence._norm(X, signs), expected)
+    assert_allclose(convergence._norm(X, -signs), expected)
+    assert convergence._norm(0 * X, signs) == 0.0
 
 
 # What is known because it was put there.

@@ -11,21 +11,23 @@ from typing import Any
 import numpy as np
 
 from spectra.statistics.measures import expected_isotropic, explained
+from spectra.statistics.model_axis.convergence import (
+    FEWEST_FOR_SLOPE,
+    Convergence,
+    converge,
+    root,
+)
 from spectra.statistics.model_axis.effect import resamples
 from spectra.statistics.model_axis.resampling import (
-    FEWEST_FOR_SLOPE,
     Bootstrap,
-    Convergence,
     Interval,
     Order,
     Part,
     Places,
     bootstrap,
     captured,
-    converge,
     overlaps,
     parts,
-    root,
 )
 from spectra.statistics.nulls.table import unrelated
 from spectra.statistics.plain import by_level, numbers, percent, with_reason
