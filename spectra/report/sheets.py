@@ -21,8 +21,8 @@ __all__ = ["layers_csv", "models_csv", "pairs_csv"]
 _TRIGGERS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 """What makes a spreadsheet read a cell as a formula, full-width forms too."""
 
-_LINES = 2**15
-"""Of ``pairs.csv``, that are made at once: a few megabytes."""
+_AT_ONCE = 2**22
+"""Bytes of ``pairs.csv`` that are made at once, however long its names are."""
 
 _ESCAPED = "#escaped"
 """Last column: 1 where a text of the row is not as it was found."""
@@ -64,11 +64,13 @@ def _pair_lines(layer: LayerFit, names: Sequence[str]) -> Iterator[str]:
     place = _bytes(["".join(_in_line(_cell(name)) for name in where)])
     comma, ends = _bytes([","]), _bytes(["0\n", "1\n"])
     first, second, columns = pair_values(layer)
-    for start in range(0, len(first), _LINES):
-        i, j = (one[start : start + _LINES] for one in (first, second))
+    fixed = len(columns) * (DECIMALS + 4) + 2
+    step = max(1, _AT_ONCE // (place.size + 2 * shown.shape[1] + fixed))
+    for start in range(0, len(first), step):
+        i, j = (one[start : start + step] for one in (first, second))
         cells = [place, shown[i], shown[j]]
         for column in columns:
-            cells += [_decimals(column[start : start + _LINES]), comma]
+            cells += [_decimals(column[start : start + step]), comma]
         cells.append(ends[(changed[i] | changed[j]).astype(int)])
         tall = [np.broadcast_to(c, (len(i), c.shape[1])) for c in cells]
         yield np.hstack(tall).tobytes().translate(None, b"\0").decode()

@@ -217,7 +217,7 @@ def test_pairs_are_the_same_however_many_are_made_at_once(
     fit: PopulationFit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = "".join(pairs_csv(fit))
-    monkeypatch.setattr(sheets, "_LINES", 3)
+    monkeypatch.setattr(sheets, "_AT_ONCE", 600)
     assert "".join(pairs_csv(fit)) == whole
 
 
