@@ -19,11 +19,14 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import at_least, at_most, finish, options
 from spectra.backend.threads import cores
+from spectra.core.catalog import Catalog
 from spectra.statistics.nulls.table import unrelated
-from spectra.store.runfile import writing
+from spectra.store.journal import journal
+from spectra.store.writing import write_run
 from spectra.subspaces.result import (
     Folds,
     LayerFit,
+    LayerOutcome,
     Member,
     PopulationFit,
     SideFit,
@@ -85,13 +88,13 @@ def write(path: Path, n: int, n_layers: int, groups: int) -> None:
         Member(f"m{i:04d}", None, "", "synthetic", None, None, 0, "")
         for i in range(n)
     )
-    with writing(path) as writer:
+    fit = PopulationFit(members, [], (), n, False, {"rank": RANK}, {})
+    with journal(path) as kept:
+        units = []
         for number in range(n_layers):
-            name = f"layers.{number}"
-            writer.add(synthetic(name, n, groups, number))
-        writer.finish(
-            PopulationFit(members, [], (), n, False, {"rank": RANK}, {})
-        )
+            layer = synthetic(f"layers.{number}", n, groups, number)
+            units.append(kept.keep(f"{number:064x}", LayerOutcome(layer, ())))
+        write_run(path, kept, units, fit, Catalog((), ()), None)
 
 
 def floor(n: int, draws: int) -> float:

@@ -11,7 +11,8 @@ from spectra.core.errors import UsageError
 from spectra.core.events import Observer
 from spectra.core.settings import OverlapSettings
 from spectra.statistics.document.report import measure
-from spectra.store.runfile import add_report, read_report
+from spectra.store.runfile import read_report
+from spectra.store.writing import adding_report
 
 __all__ = ["OverlapReport", "overlap"]
 
@@ -128,9 +129,10 @@ def overlap(
     settings
         Fields of `OverlapSettings`: k, null, draws, seed, groups, thresholds.
     """
-    document = measure(
-        run.value, OverlapSettings(**settings), on_event=on_event
-    )
-    if run.path is not None:
-        add_report(run.path, document)
+    asked = OverlapSettings(**settings)
+    if run.path is None:
+        return OverlapReport(measure(run.value, asked, on_event=on_event), run)
+    with adding_report(run.path) as add:
+        document = measure(run.value, asked, on_event=on_event)
+        add(document)
     return OverlapReport(document, run)

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -37,18 +38,31 @@ def in_order(
     -----
     BLAS gets one thread a worker: faster than its own threads on small
     blocks, and the bits do not depend on how many cores there are.
+
+    An interrupt is passed on at once: work under way goes on to its end.
     """
     waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) >= 2 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
+    limits, pool = threadpool_limits(1), ThreadPoolExecutor(workers)
+
+    def end() -> None:
+        pool.shutdown(cancel_futures=True)
+        limits.restore_original_limits()
+
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) >= 2 * workers:
                 first, future = waiting.popleft()
                 yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    except (Exception, GeneratorExit):
+        end()
+        raise
+    except BaseException:
+        # Whoever interrupts us does not wait for what is under way: its
+        # results are lost, and until then one thread is enough.
+        Thread(target=end).start()
+        raise
+    end()

@@ -1,5 +1,6 @@
 """``spectra``: one command, one sub-command a module."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -61,25 +62,44 @@ class _Mistyped(Protocol):
         """Print the usage line and what was wrong, on stderr."""
 
 
+class _Stopped(BaseException):
+    """A signal asked us to stop."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
+
+
 _USAGE = 2
-_SIGINT = 130
-_STOPPED = "stopped as asked; nothing half-written was left"
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    problem("E_INTERRUPTED", _STOPPED)
-    raise SystemExit(128 + number)
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End the work in hand; a second signal ends the process at once."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+    raise _Stopped(number)
 
 
 def run() -> None:
     """Run the command line; every error becomes one line and an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
-    code = _run()
-    if code == _SIGINT:
-        problem("E_INTERRUPTED", _STOPPED)
-    with reader_may_leave():
-        sys.stdout.flush()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    try:
+        code = _run()
+        with reader_may_leave():
+            sys.stdout.flush()
+    except _Stopped as stopped:
+        notes = _notes(stopped) or ("nothing half-written was left",)
+        problem("E_INTERRUPTED", "; ".join(("stopped as asked", *notes)))
+        # Threads may still be at work, for longer than one wants to wait.
+        os._exit(128 + stopped.number)
     raise SystemExit(code)
+
+
+def _notes(error: BaseException) -> tuple[str, ...]:
+    """Return what is kept of the work that an error ended."""
+    return tuple(getattr(error, "__notes__", ()))
 
 
 def _run() -> int:
@@ -87,11 +107,9 @@ def _run() -> int:
     try:
         return app(standalone_mode=False) or 0
     except SpectraError as error:
-        problem(error.code, str(error))
+        problem(error.code, "; ".join((str(error), *_notes(error))))
         _trace()
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return _SIGINT
     except Exception as error:  # noqa: BLE001 - the last resort says so
         if isinstance(error, _Mistyped):
             error.show()

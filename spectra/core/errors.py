@@ -5,11 +5,14 @@
     SpectraError                     exit code
     |-- UsageError (ValueError)          2     nothing was started
     |-- IncompleteError (RuntimeError)   4     stopped early, resumable
-    |-- StorageError (OSError)           5     disk full, read-only, locked
+    |-- StorageError (OSError)           5     disk full, read-only
+    |   `-- LockedError                  5     another process writes the run
     |-- AuthError (PermissionError)      6     the hub's token is bad or absent
     |-- IntegrityError (ValueError)      7     stored data do not match
     |-- BudgetError (MemoryError)        8     one step does not fit --memory
     `-- Quarantine (ValueError)          3     one model or layer is set aside
+
+What is kept of work that one of them ended is said in its notes (PEP 678).
 
 A `Quarantine` never leaves the stage that raised it: it becomes a
 `~spectra.core.catalog.Quarantined` record, and the rest goes on.
@@ -22,6 +25,7 @@ __all__ = [
     "BudgetError",
     "IncompleteError",
     "IntegrityError",
+    "LockedError",
     "Quarantine",
     "SpectraError",
     "StorageError",
@@ -51,11 +55,9 @@ class IncompleteError(SpectraError, RuntimeError):
 
     exit_code = 4
 
-    def __init__(self, code: str, what: str, *, kept: int, total: int) -> None:
-        self.code, self.what, self.kept, self.total = code, what, kept, total
-        super().__init__(
-            f"{what}; kept {kept}/{total}; run the same command again"
-        )
+    def __init__(self, code: str, what: str) -> None:
+        self.code, self.what = code, what
+        super().__init__(f"{what}; run the same command again")
 
 
 class StorageError(SpectraError, OSError):
@@ -68,6 +70,20 @@ class StorageError(SpectraError, OSError):
         super().__init__(
             f"cannot write {path} ({what}); nothing that was there before is"
             " lost; free space or choose another place, then run again"
+        )
+
+
+class LockedError(StorageError):
+    """Another process writes the same run."""
+
+    def __init__(self, run: str, holder: str) -> None:
+        super().__init__("E_RUN_LOCKED", run, f"{holder} writes it")
+
+    def __str__(self) -> str:
+        """Return what to do, which is not what a full disk asks for."""
+        return (
+            f"{self.path} is being written ({self.what}); wait until that has"
+            " ended, or choose another -o"
         )
 
 
@@ -87,9 +103,15 @@ class IntegrityError(SpectraError, ValueError):
 
     exit_code = 7
 
-    def __init__(self, path: str, what: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        what: str,
+        *,
+        advice: str = "fit it again or restore a copy",
+    ) -> None:
         self.code, self.path, self.what = "E_INTEGRITY", path, what
-        super().__init__(f"{path} {what}; fit it again or restore a copy")
+        super().__init__(f"{path} {what}; {advice}")
 
 
 class BudgetError(SpectraError, MemoryError):

@@ -14,14 +14,7 @@ T = TypeVar("T")
 
 
 class HubError(IncompleteError):
-    """The hub, or the way to it, does not let us finish.
-
-    Whoever knows how much is done raises it again with ``kept`` and ``total``.
-    """
-
-    def __init__(self, code: str, what: str) -> None:
-        super().__init__(code, what, kept=0, total=0)
-        self.args = (f"{what}; run the same command again",)
+    """The hub, or the way to it, does not let us finish."""
 
 
 class Transient(Exception):  # noqa: N818 - a failure that may pass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spectra.core.errors import StorageError
 
-__all__ = ["replacing"]
+__all__ = ["flush", "refusing", "replacing"]
 
 _CODES = {
     errno.ENOSPC: "E_DISK_FULL",
@@ -18,6 +18,26 @@ _CODES = {
     errno.EACCES: "E_READ_ONLY",
     errno.EPERM: "E_READ_ONLY",
 }
+
+
+@contextmanager
+def refusing(path: Path, /) -> Iterator[None]:
+    """Turn what the system says about `path` into one of our errors.
+
+    Raises
+    ------
+    StorageError
+        E_DISK_FULL, E_READ_ONLY or E_STORAGE, for an OSError of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        code = _CODES.get(error.errno or 0, "E_STORAGE")
+        raise StorageError(
+            code, str(path), error.strerror or str(error)
+        ) from error
 
 
 @contextmanager
@@ -34,26 +54,21 @@ def replacing(path: Path, /) -> Iterator[Path]:
         When the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush(temporary, os.O_RDWR)
-        temporary.replace(path)
-        _flush(path.parent, os.O_RDONLY)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        code = _CODES.get(error.errno or 0, "E_STORAGE")
-        raise StorageError(
-            code, str(path), error.strerror or str(error)
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with refusing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
-def _flush(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
+def flush(path: Path, /) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

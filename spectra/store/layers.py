@@ -1,11 +1,10 @@
-"""One layer as an HDF5 group, and back."""
+"""One layer as a header and named arrays, and back from an HDF5 group."""
 
 import json
 from dataclasses import fields
 from typing import Any
 
 import h5py
-import numpy as np
 
 from spectra.subspaces.result import (
     BaseFit,
@@ -17,7 +16,7 @@ from spectra.subspaces.result import (
     WeightStats,
 )
 
-__all__ = ["read_layer", "write_layer"]
+__all__ = ["arrays_of", "header_of", "read_layer"]
 
 _SCALARS = ("name", "architecture", "kind", "resolution", "reference_energy")
 _ARRAYS = ("inner", "h", "rounding", "singular_values", "ranks")
@@ -31,26 +30,34 @@ _PAIRS = ("phi", "geodesic", "cosines", "consensus")
 _DIRECTIONS = ("left", "right", "output", "input")
 
 
-def _put(group: h5py.Group, name: str, values: Any) -> None:
-    if values is None:
-        return
-    values = np.asarray(values)
-    options: dict[str, Any] = {"fletcher32": True}
-    if values.ndim >= 2:
-        options |= {"compression": "gzip", "shuffle": True}
-    if values.size == 0 or values.ndim == 0:
-        options = {}
-    group.create_dataset(name, data=values, **options)
-
-
 def _get(group: h5py.Group, name: str) -> Any:
     return group[name][()] if name in group else None
 
 
-def write_layer(group: h5py.Group, layer: LayerFit, /) -> None:
-    """Write a layer into an empty group; names are values, never paths."""
-    header = {name: getattr(layer, name) for name in _SCALARS}
-    header |= {
+def arrays_of(layer: LayerFit, /) -> dict[str, Any]:
+    """Return the arrays of a layer by where they stand in it."""
+    arrays = _named("", layer, (*_ARRAYS, *_SPREAD, "initial"))
+    for side in ("output", "input"):
+        value = getattr(layer, side)
+        names = (*_SIDE, *_PAIRS, "eigenvalues")
+        arrays |= _named(f"{side}/", value, names)
+        arrays |= _named(f"{side}/folds/", value.folds, _FOLDS)
+        arrays |= _named(f"{side}/base/", value.base, _BASE_SIDE)
+    arrays |= _named("base/", layer.base, _BASE)
+    arrays |= _named("weights/", layer.weights, _WEIGHTS)
+    return arrays | _named("directions/", layer.directions, _DIRECTIONS)
+
+
+def _named(prefix: str, value: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return those fields of a value that are there, by their full names."""
+    found = {f"{prefix}{name}": getattr(value, name, None) for name in names}
+    return {name: kept for name, kept in found.items() if kept is not None}
+
+
+def header_of(layer: LayerFit, /) -> dict[str, Any]:
+    """Return what of a layer is no array."""
+    return {
+        **{name: getattr(layer, name) for name in _SCALARS},
         "shape": list(layer.shape),
         "members": list(layer.members),
         "duplicates": [list(pair) for pair in layer.duplicates],
@@ -59,28 +66,6 @@ def write_layer(group: h5py.Group, layer: LayerFit, /) -> None:
         "base_fault": layer.base_fault,
         "traces": [layer.output.trace, layer.input.trace],
     }
-    # Not an attribute: those end at 64 KiB, and a population need not.
-    group.create_dataset("header", data=json.dumps(header))
-    for name in (*_ARRAYS, *_SPREAD, "initial"):
-        _put(group, name, getattr(layer, name))
-    for side in ("output", "input"):
-        part, value = group.create_group(side), getattr(layer, side)
-        for name in (*_SIDE, *_PAIRS, "eigenvalues"):
-            _put(part, name, getattr(value, name))
-        _put_all(part, "folds", value.folds, _FOLDS)
-        _put_all(part, "base", value.base, _BASE_SIDE)
-    _put_all(group, "base", layer.base, _BASE)
-    _put_all(group, "weights", layer.weights, _WEIGHTS)
-    _put_all(group, "directions", layer.directions, _DIRECTIONS)
-
-
-def _put_all(
-    group: h5py.Group, name: str, value: Any, names: tuple[str, ...]
-) -> None:
-    if value is not None:
-        part = group.create_group(name)
-        for field in names:
-            _put(part, field, getattr(value, field))
 
 
 def _get_all(
@@ -92,7 +77,7 @@ def _get_all(
 
 
 def read_layer(group: h5py.Group, /) -> LayerFit:
-    """Return the layer that `write_layer` wrote."""
+    """Return the layer that a group holds: its header, and arrays by name."""
     header = json.loads(group["header"].asstr()[()])
     sides = [
         _read_side(group[side], trace)
@@ -114,7 +99,7 @@ def read_layer(group: h5py.Group, /) -> LayerFit:
         digests=tuple(header["digests"]),
         base_digest=header["base_digest"],
         base=_get_all(group, "base", BaseFit, _BASE),
-        base_fault=header.get("base_fault"),
+        base_fault=header["base_fault"],
     )
 
 

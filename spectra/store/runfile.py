@@ -1,126 +1,34 @@
 """The run file: one HDF5 file, small matrices only, written whole.
 
-Layout of schema ``spectra/1``: the string ``header`` is a JSON document;
-``models``, ``quarantine`` and ``left_out`` are JSON strings, one a row;
-``catalog`` is the catalogue that was fitted, ``base`` the checkpoint that was
-subtracted, if any, both compressed text;
-``layers/000012`` holds a layer's arrays, its name being a value in the group's
-own ``header``, never a path; ``report`` is the overlap report, when `overlap`
-has been run.
+Layout of schema ``spectra/2``: before the HDF5 file a line that seals it
+(`spectra.store.seal`). The string ``header`` is a JSON document; ``models``,
+``quarantine`` and ``left_out`` are JSON strings, one a row; ``catalog`` is the
+catalogue that was fitted, ``base`` the checkpoint that was subtracted, if any,
+both compressed text; ``layers/000012`` holds a layer's arrays, its name being
+a value in the group's own ``header``, never a path, and in ``records`` what it
+set aside; ``report`` is the overlap report, when `overlap` has been run.
+
+Written by `spectra.store.writing`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile, disk_usage
 from typing import Any, overload
 
 import h5py
-import numpy as np
 
 from spectra.core.catalog import Catalog, Checkpoint, Quarantined
-from spectra.core.errors import IntegrityError, StorageError, UsageError
-from spectra.store.atomic import replacing
-from spectra.store.layers import read_layer, write_layer
+from spectra.core.errors import IntegrityError, UsageError
+from spectra.store.layers import read_layer
+from spectra.store.seal import SCHEMA, is_whole
 from spectra.subspaces.result import LayerFit, Member, PopulationFit
-from spectra.weights.catalog_file import catalog_from, catalog_text
-from spectra.weights.records import checkpoint_from, checkpoint_record
+from spectra.weights.catalog_file import catalog_from
+from spectra.weights.records import checkpoint_from
 
-__all__ = [
-    "SCHEMA",
-    "RunWriter",
-    "add_report",
-    "is_run",
-    "read",
-    "read_population",
-    "read_report",
-    "writing",
-]
-
-SCHEMA = "spectra/1"
-
-_SPARE = 2**20
-"""Free bytes demanded beyond a layer: HDF5 can crash the process when the
-disk fills under it, so the room is asked for first."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunWriter:
-    """Takes layers one after another, then the rest of a `PopulationFit`."""
-
-    file: h5py.File
-    folder: Path
-
-    def add(self, layer: LayerFit, /) -> None:
-        """Append one layer.
-
-        Raises
-        ------
-        StorageError
-            When the disk has no room for it.
-        """
-        layers = self.file.require_group("layers")
-        self._ask_for_room(_most(layer))
-        write_layer(layers.create_group(f"{len(layers):06d}"), layer)
-
-    def finish(self, fit: PopulationFit, /) -> None:
-        """Write everything of `fit` but its layers."""
-        header = {
-            "schema": SCHEMA,
-            "n_scanned": fit.n_scanned,
-            "n_layers": len(self.file.require_group("layers")),
-            "started_from_zero": fit.started_from_zero,
-            "settings": dict(fit.settings),
-            "environment": dict(fit.environment),
-        }
-        self.file.create_dataset(
-            "header", data=json.dumps(header, sort_keys=True)
-        )
-        for name in ("models", "quarantine", "left_out"):
-            rows = [json.dumps(asdict(row)) for row in getattr(fit, name)]
-            self.file.create_dataset(
-                name, data=rows, dtype=h5py.string_dtype()
-            )
-
-    def add_population(
-        self, catalog: Catalog, base: Checkpoint | None, /
-    ) -> None:
-        """Write what was fitted, so that more can be added to it later.
-
-        Raises
-        ------
-        StorageError
-            When the disk has no room for it.
-        """
-        texts = {"catalog": catalog_text(catalog)}
-        if base is not None:
-            texts["base"] = json.dumps(checkpoint_record(base))
-        self._ask_for_room(sum(map(len, texts.values())))
-        for name, text in texts.items():
-            _put_text(self.file, name, text)
-
-    def _ask_for_room(self, nbytes: int) -> None:
-        needs, free = nbytes + _SPARE, disk_usage(self.folder).free
-        if free < needs:
-            raise StorageError(
-                "E_DISK_FULL",
-                str(self.file.filename),
-                f"{free >> 20} MiB are free, {needs >> 20} MiB are needed",
-            )
-
-
-def _most(layer: LayerFit) -> int:
-    """Return at most how many bytes a layer takes."""
-    n, kept = len(layer.members), layer.directions
-    arrays = (kept.left, kept.right, kept.output, kept.input) if kept else ()
-    return 8 * n * (4 * n + 200) + sum(array.nbytes for array in arrays)
-
-
-def _put_text(file: h5py.File, name: str, text: str) -> None:
-    data = np.frombuffer(text.encode("ascii"), np.uint8)
-    file.create_dataset(name, data=data, compression="gzip", fletcher32=True)
+__all__ = ["is_run", "opened", "read", "read_population", "read_report"]
 
 
 def _text(file: h5py.File, name: str) -> str:
@@ -128,58 +36,70 @@ def _text(file: h5py.File, name: str) -> str:
 
 
 @contextmanager
-def writing(path: Path, /) -> Iterator[RunWriter]:
-    """Give a writer for a new run file; it appears when the block ends.
+def opened(path: Path, /) -> Iterator[h5py.File]:
+    """Give the HDF5 file that a run file is.
 
     Raises
     ------
-    StorageError
-        When it cannot be written; what stood at `path` stands there still.
+    UsageError
+        E_NO_RUN where there is none.
+    IntegrityError
+        Where HDF5 cannot read it, or not what the block asks for.
     """
-    with (
-        replacing(path) as temporary,
-        h5py.File(temporary, "w", track_order=True) as file,
-    ):
-        yield RunWriter(file, path.parent)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise UsageError(
             "E_NO_RUN",
             f"there is no run file {path}",
             advice="make one with: spectra fit SOURCE... -o run.h5",
         )
-    if not h5py.is_hdf5(path):
-        raise _not_a_run(path)
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise IntegrityError(
-            str(path), "is not a readable HDF5 file"
-        ) from error
-    with file:
-        try:
+        with h5py.File(path, "r") as file:
             yield file
-        except (KeyError, OSError) as error:
-            raise IntegrityError(str(path), f"is damaged ({error})") from error
+    except (KeyError, OSError, RuntimeError) as error:
+        raise _damaged(path, f"is damaged ({error})") from error
 
 
-def _header(file: h5py.File, path: Path) -> dict[str, Any]:
-    stored = file["header"].asstr()[()] if "header" in file else "{}"
-    header = json.loads(stored)
-    if header.get("schema") != SCHEMA:
-        raise _not_a_run(path)
-    return dict(header)
+def _require_whole(path: Path) -> None:
+    """Refuse what is no run file of ours, or not the one that was written."""
+    try:
+        if not path.is_file() or is_whole(path):
+            return
+    except OSError as error:
+        raise UsageError(
+            "E_NO_RUN",
+            f"{path} cannot be read ({error.strerror})",
+            advice="mend its permissions, or name another",
+        ) from error
+    if not _is_of_ours(path):
+        raise UsageError(
+            "E_SCHEMA",
+            f"{path} is not a run file of schema {SCHEMA}",
+            advice="make one with: spectra fit SOURCE... -o run.h5",
+        )
+    raise _damaged(path, "is damaged: it is not what was written")
 
 
-def _not_a_run(path: Path) -> UsageError:
-    return UsageError(
-        "E_SCHEMA",
-        f"{path} is not a run file of schema {SCHEMA}",
-        advice="make one with: spectra fit SOURCE... -o run.h5",
+def _damaged(path: Path, what: str) -> IntegrityError:
+    return IntegrityError(
+        str(path), what, advice=f"see what is left: spectra verify {path}"
     )
+
+
+def _is_of_ours(path: Path) -> bool:
+    """Return whether a file that is not whole was once."""
+    with path.open("rb") as file:
+        if file.read(len(SCHEMA) + 1) == f"{SCHEMA} ".encode():
+            return True
+    return _schema_within(path) == SCHEMA
+
+
+def _schema_within(path: Path) -> str | None:
+    """Return the schema by the HDF5 file's own header, None for none."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(json.loads(file["header"].asstr()[()])["schema"])
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +120,16 @@ class _StoredLayers(Sequence[LayerFit]):
         numbers = range(self.n_layers)[index]
         if isinstance(numbers, range):
             return tuple(self[i] for i in numbers)
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             return read_layer(file["layers"][f"{numbers:06d}"])
 
 
 def is_run(path: Path, /) -> bool:
-    """Return whether a file is a run file, whole or damaged."""
-    try:
-        with h5py.File(path, "r") as file:
-            return "header" in file
-    except OSError:
-        return False
+    """Return whether a file is a run file of any schema, whole or damaged."""
+    with path.open("rb") as file:
+        if file.read(8) == SCHEMA[:8].encode():
+            return True
+    return _schema_within(path) is not None
 
 
 def read(path: Path, /) -> PopulationFit:
@@ -221,17 +140,18 @@ def read(path: Path, /) -> PopulationFit:
     UsageError
         When there is no such file, or it is of another kind.
     IntegrityError
-        When it is damaged.
+        When a byte of it is not what was written.
     """
-    with _opened(path) as file:
-        header = _header(file, path)
+    _require_whole(path)
+    with opened(path) as file:
+        header = json.loads(file["header"].asstr()[()])
         rows = {
             name: [json.loads(row) for row in file[name].asstr()[()]]
             for name in ("models", "quarantine", "left_out")
         }
     return PopulationFit(
         models=tuple(Member(**row) for row in rows["models"]),
-        layers=_StoredLayers(path, header["n_layers"]),
+        layers=_StoredLayers(path, len(header["units"])),
         quarantine=tuple(Quarantined(**row) for row in rows["quarantine"]),
         n_scanned=header["n_scanned"],
         started_from_zero=header["started_from_zero"],
@@ -249,10 +169,9 @@ def read_population(path: Path, /) -> tuple[Catalog, Checkpoint | None]:
     UsageError
         When there is no such run file.
     IntegrityError
-        When it is damaged, or holds no catalogue.
+        When it is damaged.
     """
-    with _opened(path) as file:
-        _header(file, path)
+    with opened(path) as file:
         text = _text(file, "catalog")
         base = json.loads(_text(file, "base")) if "base" in file else None
     return (
@@ -261,23 +180,10 @@ def read_population(path: Path, /) -> tuple[Catalog, Checkpoint | None]:
     )
 
 
-def add_report(path: Path, report: Mapping[str, Any], /) -> None:
-    """Put the overlap report into a run file, in place of an older one."""
-    text = json.dumps(report, sort_keys=True, allow_nan=False)
-    with _opened(path) as file:
-        _header(file, path)
-    with replacing(path) as temporary:
-        copyfile(path, temporary)
-        with h5py.File(temporary, "r+") as file:
-            if "report" in file:
-                del file["report"]
-            _put_text(file, "report", text)
-
-
 def read_report(path: Path, /) -> dict[str, Any] | None:
     """Return the overlap report of a run file, None where it has none."""
-    with _opened(path) as file:
-        _header(file, path)
+    _require_whole(path)
+    with opened(path) as file:
         if "report" not in file:
             return None
         return dict(json.loads(_text(file, "report")))

@@ -2,10 +2,11 @@
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -20,52 +21,32 @@ from spectra.core.places import cache_folder
 from spectra.core.provenance import versions
 from spectra.core.settings import FitSettings, as_json
 from spectra.hub.files import HubFiles
+from spectra.store.journal import Journal, Unit, journal
 from spectra.store.outputs import check_output
-from spectra.store.runfile import is_run, read, writing
+from spectra.store.runfile import is_run, read
+from spectra.store.writing import write_run
+from spectra.study.keys import NOT_PART_OF_THE_RESULT, keys_of
 from spectra.study.plan import workers_within
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import ZERO, Work, work_of
-from spectra.subspaces.layer import LayerOutcome, fit_layer
+from spectra.subspaces.layer import LayerTask, fit_layer
 from spectra.subspaces.products import Pass
-from spectra.subspaces.result import LayerFit, PopulationFit
+from spectra.subspaces.result import LayerFit, LayerOutcome, PopulationFit
 from spectra.weights.bytes import Opener
 
-__all__ = ["NOT_PART_OF_THE_RESULT", "fit_population", "how_of"]
+__all__ = ["OF_THE_WEIGHTS", "fit_population", "how_of"]
 
-NOT_PART_OF_THE_RESULT = ("max_stream", "memory", "workers")
-"""Settings that change how long a fit takes, but not a bit of its result."""
-
+Key = TypeVar("Key")
+Found = TypeVar("Found", LayerOutcome, Unit)
 
 _PRECISIONS = {"f32": np.float32, "f64": np.float64}
 
 Watch = Callable[[Sequence[Quarantined]], None]
 
 
-@dataclass(slots=True)
-class _Gathered:
-    """Collects layers in a list, or hands them to a writer.
-
-    Attributes
-    ----------
-    keep
-        Takes each layer.
-    watch
-        Sees what a layer sets aside, and may raise.
-    """
-
-    keep: Callable[[LayerFit], None]
-    watch: Watch | None
-    quarantine: list[Quarantined] = field(default_factory=list)
-    left_out: list[Quarantined] = field(default_factory=list)
-
-    def take(self, outcome: LayerOutcome) -> None:
-        if self.watch is not None:
-            self.watch(outcome.quarantine)
-        if outcome.fit is not None:
-            self.keep(outcome.fit)
-        self.quarantine += outcome.quarantine
-        self.left_out += outcome.left_out
+OF_THE_WEIGHTS = frozenset({"NONFINITE", "OVERFLOW"})
+"""Faults of what is stored: another fit would find them too."""
 
 
 def fit_population(
@@ -104,44 +85,144 @@ def fit_population(
     work = work_of(catalog, settings)
     if out is not None:
         check_output(out, is_ours=is_run, inputs=work.files)
-    settings = work.settings
-    workers = workers_within(work.tasks, settings)
-    with opening(work.files, max_stream=settings.max_stream) as opener:
-        if isinstance(opener, HubFiles):
-            opener.fetch(reading_of(work.tasks).whole, on_event=on_event)
-        how = how_of(settings, workers=workers, opener=opener)
-        outcomes = _outcomes(work, how, workers, on_event)
+    workers = workers_within(work.tasks, work.settings)
+    stream = work.settings.max_stream
+    with opening(work.files, max_stream=stream) as opener:
+        how = how_of(work.settings, workers=workers, opener=opener)
+        each = _Each(work.tasks, how, workers, on_event, on_loss)
         if out is None:
-            layers: list[LayerFit] = []
-            gathered = _gather(outcomes, layers.append, on_loss)
-            return _population(catalog, settings, work, gathered, layers)
-        with writing(out) as writer:
-            gathered = _gather(outcomes, writer.add, on_loss)
-            # However the sources were named: the same run, the same bytes.
-            writer.add_population(replace(catalog, sources=()), work.base)
-            writer.finish(_population(catalog, settings, work, gathered, []))
+            return _in_memory(catalog, work, each)
+        _into(out, catalog, work, each)
     return read(out)
 
 
-def _gather(
-    outcomes: Iterable[LayerOutcome],
-    keep: Callable[[LayerFit], None],
-    watch: Watch | None,
-) -> _Gathered:
-    gathered = _Gathered(keep, watch)
-    n_layers = 0
-    for outcome in outcomes:
-        gathered.take(outcome)
-        n_layers += outcome.fit is not None
-    if n_layers == 0:
-        raise _nothing_left(gathered)
-    return gathered
+def _in_memory(catalog: Catalog, work: Work, each: "_Each") -> PopulationFit:
+    tasks = dict(enumerate(work.tasks))
+    outcomes = dict(each(tasks, lambda _, outcome: outcome)).values()
+    layers = [found.fit for found in outcomes if found.fit is not None]
+    return _population(catalog, work, tuple(outcomes), layers)
 
 
-def _nothing_left(gathered: _Gathered) -> UsageError:
-    reasons = Counter(
-        record.code for record in (*gathered.left_out, *gathered.quarantine)
+def _into(out: Path, catalog: Catalog, work: Work, each: "_Each") -> None:
+    """Write a run file; what an earlier try has finished is not done again."""
+    settings = _of_the_result(work.settings)
+    keys = keys_of(work.tasks, settings, _environment(work.settings))
+    tasks = dict(zip(keys, work.tasks, strict=True))
+    with journal(out) as kept, _telling(kept, len(tasks)):
+        units = {key: unit for key in tasks if (unit := _lasting(kept, key))}
+        waiting = {k: task for k, task in tasks.items() if k not in units}
+        units |= each(waiting, kept.keep)
+        found = [units[key] for key in tasks]
+        fit = _population(catalog, work, found, [])
+        # However the sources were named: the same run, the same bytes.
+        fitted = replace(catalog, sources=())
+        write_run(out, kept, found, fit, fitted, work.base)
+
+
+def _lasting(kept: Journal, key: str) -> Unit | None:
+    """Return a unit that another try would find too."""
+    unit = kept.find(key)
+    if unit is None:
+        return None
+    codes = {record.code for record in unit.quarantine}
+    return unit if codes <= OF_THE_WEIGHTS else None
+
+
+@contextmanager
+def _telling(kept: Journal, total: int) -> Iterator[None]:
+    """Add to whatever ends a fit how much of it is kept."""
+    try:
+        yield
+    except UsageError:
+        kept.clear()
+        raise
+    except BaseException as error:
+        error.add_note(
+            f"kept {len(kept)}/{total} layers; the same command goes on there"
+        )
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """Fits layers, few in flight at a time.
+
+    Attributes
+    ----------
+    all_tasks
+        Of the population.
+    on_event
+        Told after each layer.
+    on_loss
+        Told what each layer sets aside; may raise.
+    """
+
+    all_tasks: Sequence[LayerTask]
+    how: Pass
+    workers: int
+    on_event: Observer | None
+    on_loss: Watch | None
+
+    def __call__(
+        self,
+        tasks: Mapping[Key, LayerTask],
+        keep: Callable[[Key, LayerOutcome], Found],
+        /,
+    ) -> Iterator[tuple[Key, Found]]:
+        """Yield what `keep` makes of each task's outcome, in order."""
+        self._fetch(tasks.values())
+        done, total = len(self.all_tasks) - len(tasks), len(self.all_tasks)
+        for key, found in in_order(
+            lambda key: keep(key, fit_layer(tasks[key], self.how)),
+            tasks,
+            workers=self.workers,
+        ):
+            if self.on_loss is not None:
+                self.on_loss(found.quarantine)
+            done, task = done + 1, tasks[key]
+            if self.on_event is not None:
+                self.on_event(
+                    Progress("fit", done, total, task.key.name, task.nbytes)
+                )
+            yield key, found
+
+    def _fetch(self, tasks: Iterable[LayerTask]) -> None:
+        if isinstance(self.how.opener, HubFiles):
+            whole = reading_of(tasks).whole
+            self.how.opener.fetch(whole, on_event=self.on_event)
+
+
+def _population(
+    catalog: Catalog,
+    work: Work,
+    found: Sequence[LayerOutcome | Unit],
+    layers: list[LayerFit],
+) -> PopulationFit:
+    """Return what is known of a population besides what `layers` hold.
+
+    Raises
+    ------
+    UsageError
+        When no layer has two distinct members.
+    """
+    quarantine = [record for unit in found for record in unit.quarantine]
+    left_out = [record for unit in found for record in unit.left_out]
+    if not any(unit.has_layer for unit in found):
+        raise _nothing_left([*left_out, *quarantine])
+    return PopulationFit(
+        models=work.members,
+        layers=layers,
+        quarantine=(*catalog.quarantine, *quarantine),
+        n_scanned=len(catalog.models) + _lost_models(catalog),
+        started_from_zero=work.settings.base == ZERO,
+        settings=_of_the_result(work.settings),
+        environment=_environment(work.settings),
+        left_out=(*work.left_out, *left_out),
     )
+
+
+def _nothing_left(records: Iterable[Quarantined]) -> UsageError:
+    reasons = Counter(record.code for record in records)
     counts = ", ".join(f"{n} {code}" for code, n in sorted(reasons.items()))
     return UsageError(
         "E_NOTHING_TO_COMPARE",
@@ -150,27 +231,12 @@ def _nothing_left(gathered: _Gathered) -> UsageError:
     )
 
 
-def _population(
-    catalog: Catalog,
-    settings: FitSettings,
-    work: Work,
-    gathered: _Gathered,
-    layers: list[LayerFit],
-) -> PopulationFit:
-    return PopulationFit(
-        models=work.members,
-        layers=layers,
-        quarantine=(*catalog.quarantine, *gathered.quarantine),
-        n_scanned=len(catalog.models) + _lost_models(catalog),
-        started_from_zero=settings.base == ZERO,
-        settings={
-            name: value
-            for name, value in as_json(settings).items()
-            if name not in NOT_PART_OF_THE_RESULT
-        },
-        environment=_environment(settings),
-        left_out=(*work.left_out, *gathered.left_out),
-    )
+def _of_the_result(settings: FitSettings) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in as_json(settings).items()
+        if name not in NOT_PART_OF_THE_RESULT
+    }
 
 
 def _lost_models(catalog: Catalog) -> int:
@@ -191,20 +257,6 @@ def _environment(settings: FitSettings) -> dict[str, Any]:
         "device": open_device(settings.device).name,
         "blas": blas,
     }
-
-
-def _outcomes(
-    work: Work, how: Pass, workers: int, on_event: Observer | None
-) -> Iterator[LayerOutcome]:
-    """Yield outcomes in the order of the tasks, few in flight at a time."""
-    found = in_order(
-        lambda task: fit_layer(task, how), work.tasks, workers=workers
-    )
-    for done, (task, outcome) in enumerate(found, 1):
-        if on_event is not None:
-            n, name = len(work.tasks), task.key.name
-            on_event(Progress("fit", done, n, name, task.nbytes))
-        yield outcome
 
 
 def how_of(settings: FitSettings, /, *, workers: int, opener: Opener) -> Pass:

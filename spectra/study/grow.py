@@ -17,7 +17,8 @@ from spectra.core.settings import FitSettings, as_json
 from spectra.hub.files import is_remote
 from spectra.store.outputs import check_output
 from spectra.store.runfile import is_run, read, read_population
-from spectra.study.fit import NOT_PART_OF_THE_RESULT, fit_population
+from spectra.study.fit import OF_THE_WEIGHTS, fit_population
+from spectra.study.keys import NOT_PART_OF_THE_RESULT
 from spectra.study.plan import Plan, plan
 from spectra.study.tasks import ZERO, place_of_base
 from spectra.subspaces.result import PopulationFit
@@ -28,9 +29,6 @@ __all__ = ["fit_into", "plan_into"]
 
 _FREE = (*NOT_PART_OF_THE_RESULT, "device")
 """Settings that may change from one addition to the next."""
-
-_OF_THE_WEIGHTS = ("NONFINITE", "OVERFLOW")
-"""Faults of what is stored: a fresh fit would find them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +213,6 @@ class _Guard:
     def __call__(self, records: Sequence[Quarantined], /) -> None:
         ours = {"all", *(member.id for member in self.run.models)}
         for record in records:
-            lost = record.id in ours and record.code not in _OF_THE_WEIGHTS
+            lost = record.id in ours and record.code not in OF_THE_WEIGHTS
             if lost and record not in self.run.quarantine:
                 raise _changed(self.out, record.detail)

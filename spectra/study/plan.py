@@ -53,9 +53,10 @@ class Plan:
     memory_bytes
         Peak of the whole process.
     disk_bytes
-        Size of the run file, of the files that are fetched whole, and of
-        the layers that are kept on the disk while they are fitted, since all
-        their members do not fit the memory.
+        Size of the run file and of its finished units beside it, of the
+        files that are fetched whole, and of the layers that are kept on the
+        disk while they are fitted, since all their members do not fit the
+        memory.
     sides_unasked, sides_asked
         Sides of layers whose null `overlap` draws by itself, and sides of
         which it takes so long that it is drawn only on request.
@@ -125,7 +126,7 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
         whole_files=len(missing),
         ranged_files=len(reading.ranges),
         memory_bytes=resident_bytes() + workers * PER_WORKER + sum(largest),
-        disk_bytes=sum(_stored(task, settings) for task in work.tasks)
+        disk_bytes=sum(2 * _stored(task, settings) for task in work.tasks)
         + sum(spilled)
         + fetched,
         seconds=round(

@@ -24,7 +24,7 @@ from spectra.subspaces.products import (
     Register,
     TooFewMembersError,
 )
-from spectra.subspaces.result import LayerFit
+from spectra.subspaces.result import LayerFit, LayerOutcome
 from spectra.weights.bytes import Ahead, Opener, ReadsAhead
 from spectra.weights.stream import (
     DenseReader,
@@ -33,7 +33,6 @@ from spectra.weights.stream import (
 )
 
 __all__ = [
-    "LayerOutcome",
     "LayerTask",
     "digests",
     "fit_layer",
@@ -83,21 +82,6 @@ class LayerTask:
             for _, _, source in self.holders
             for ref in source.tensors
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LayerOutcome:
-    """A layer's result, and what was set aside on the way.
-
-    Attributes
-    ----------
-    fit
-        None where fewer than two distinct members were left.
-    """
-
-    fit: LayerFit | None
-    quarantine: tuple[Quarantined, ...]
-    left_out: tuple[Quarantined, ...] = ()
 
 
 def fit_layer(task: LayerTask, how: Pass, /) -> LayerOutcome:

@@ -19,6 +19,7 @@ __all__ = [
     "Directions",
     "Folds",
     "LayerFit",
+    "LayerOutcome",
     "Member",
     "PopulationFit",
     "SideFit",
@@ -303,6 +304,26 @@ class LayerFit:
             + self.h[None, :]
             + self.reference_energy
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOutcome:
+    """A layer's result, and what was set aside on the way.
+
+    Attributes
+    ----------
+    fit
+        None where fewer than two distinct members were left.
+    """
+
+    fit: LayerFit | None
+    quarantine: tuple[Quarantined, ...]
+    left_out: tuple[Quarantined, ...] = ()
+
+    @property
+    def has_layer(self) -> bool:
+        """Return whether there is a result."""
+        return self.fit is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,9 +256,7 @@ def test_a_reader_that_goes_away_is_no_error(population):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-def test_signals_stop_a_fit_and_leave_nothing_half_written(
-    tmp_path, number, code
-):
+def test_signals_stop_a_fit_which_then_goes_on(tmp_path, number, code):
     shapes = {f"l{i}": (300, 400) for i in range(60)}
     for i in range(8):
         rng = np.random.default_rng(i)
@@ -267,22 +265,27 @@ def test_signals_stop_a_fit_and_leave_nothing_half_written(
             {name: rng.standard_normal(s) for name, s in shapes.items()},
         )
     out = tmp_path / "out"
-    out.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "spectra", "fit", str(tmp_path / "p"),
-         "-o", str(out / "run.h5")],
-        stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "spectra", "fit", str(tmp_path / "p"),
+               "-o", str(out / "run.h5")]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(out.iterdir()) and time.monotonic() < deadline:
+    units = out / "run.h5.work"
+    while not list(units.glob("[!.]*.*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=10)
     assert process.returncode == code, stderr
     (line,) = stderr.splitlines()
-    assert line.startswith("spectra: E_INTERRUPTED: ")
-    assert list(out.iterdir()) == []
+    assert line.startswith("spectra: E_INTERRUPTED: stopped as asked; kept ")
+    n_kept = int(re.search("kept ([0-9]+)/60 layers", line)[1])
+    assert 0 < n_kept < 60
+    assert n_kept <= len(list(units.glob("[!.]*.*")))
+    assert list(out.iterdir()) == [units]
+    subprocess.run(command, check=True)
+    assert list(out.iterdir()) == [out / "run.h5"]
+    fresh = tmp_path / "fresh.h5"
+    subprocess.run([*command[:-1], str(fresh)], check=True)
+    assert fresh.read_bytes() == (out / "run.h5").read_bytes()
 
 
 def test_a_study_file_does_what_its_options_would(population, tmp_path):

@@ -35,9 +35,11 @@ def spectra(monkeypatch, capsys):
             run()
         return Done(ended.value.code, *capsys.readouterr())
 
-    before = signal.getsignal(signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in signals]
     yield call
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in zip(signals, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -342,13 +342,12 @@ def test_what_was_kept_is_read_instead_of_the_weights(tmp_path, monkeypatch):
 def damage(path):
     """Change a byte of a run file where a checksum will tell."""
     with h5py.File(path) as file:
-        inner = file["layers/000000/inner"].id
-        place = inner.get_chunk_info(0).byte_offset
+        place = file["layers/000000/inner"].id.get_offset()
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
     with pytest.raises(IntegrityError):
-        list(spectra.load(path).value.layers)
+        spectra.load(path)
 
 
 @pytest.mark.parametrize("which", ["other members", "other bytes", "damaged"])

@@ -284,10 +284,12 @@ COUNTED = """
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     read = lambda: int(Path("/proc/self/io").read_text().split()[1])
     catalog = spectra.scan(sys.argv[1])
-    before = read()
-    run = spectra.fit(catalog, sys.argv[2])
+    # Until the last layer is kept: then another process writes the file.
+    reads = [read()]
+    run = spectra.fit(catalog, sys.argv[2],
+                      on_event=lambda _: reads.append(read()))
     print(json.dumps({
-        "read": read() - before,
+        "read": reads[-1] - reads[0],
         "members": [len(layer.members) for layer in run.value.layers],
     }))
 """

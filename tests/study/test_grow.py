@@ -363,6 +363,10 @@ def test_a_study_is_written_anew(tmp_path):
         assert (len(run.models), run.value.settings["rank"]) == (n, rank)
 
 
+def units(run):
+    return list(run.with_name("run.h5.work").glob("[!.]*.*"))
+
+
 def test_killed_while_adding_leaves_the_run(tmp_path):
     shapes = {f"l{i}": (100, 150) for i in range(12)}
     for i in range(8):
@@ -380,7 +384,7 @@ def test_killed_while_adding_leaves_the_run(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".run.h5.*")) and time.monotonic() < deadline:
+    while not units(run) and time.monotonic() < deadline:
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=60) == -signal.SIGKILL

@@ -1,0 +1,193 @@
+"""What is finished of a run that is not: the folder ``run.h5.work``.
+
+A unit is the outcome of one layer. Its file is named by a key, which says what
+was to be computed, and by the SHA-256 of its content: it is whole or it does
+not count. A unit is acknowledged once its file and its name are on the disk
+(fsync, rename, fsync of the folder); there is no other record that could
+disagree. Nothing is decided by a time or by an order.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from spectra.core.catalog import Quarantined
+from spectra.core.errors import LockedError
+from spectra.store.atomic import refusing, replacing
+from spectra.store.units import pack, unpacked
+from spectra.subspaces.result import LayerOutcome
+
+__all__ = ["Journal", "Unit", "journal", "work_folder"]
+
+_LOCK = "lock"
+
+_OURS = re.compile(
+    r"[0-9a-f]{64}\.[0-9a-f]{64}|\..*\.tmp|(manifest|report)\.json|assembled\.h5"
+)
+"""Names of files that a journal makes; others are left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One finished unit.
+
+    Attributes
+    ----------
+    path
+        The file that holds it.
+    has_layer
+        False where too few members were left to be compared.
+    """
+
+    path: Path
+    has_layer: bool
+    quarantine: tuple[Quarantined, ...]
+    left_out: tuple[Quarantined, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of its bytes, as hex."""
+        return self.path.suffix[1:]
+
+    @property
+    def key(self) -> str:
+        """Return what was computed."""
+        return self.path.stem
+
+
+@dataclass(slots=True)
+class Journal:
+    """The finished units of one run; made by `journal`."""
+
+    folder: Path
+    _lock: Lock = field(default_factory=Lock)
+
+    def __len__(self) -> int:
+        """Return how many units there are."""
+        return sum(1 for _ in self.folder.glob("*." + "[0-9a-f]" * 64))
+
+    def find(self, key: str, /) -> Unit | None:
+        """Return the unit of that key, None where it is not whole."""
+        for path in sorted(self.folder.glob(f"{key}.*")):
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() == path.suffix[1:]:
+                return _unit(path, data)
+            path.unlink()
+        return None
+
+    def keep(self, key: str, outcome: LayerOutcome, /) -> Unit:
+        """Store a unit; it is acknowledged when this returns.
+
+        Raises
+        ------
+        StorageError
+            When it cannot be written; other units stay as they are.
+        """
+        # One at a time: the packed bytes count once against the memory.
+        with self._lock:
+            return self.keep_packed(key, pack(outcome))
+
+    def keep_packed(self, key: str, data: bytes, /) -> Unit:
+        """Store what `spectra.store.units.pack` made of a unit."""
+        path = self.folder / f"{key}.{hashlib.sha256(data).hexdigest()}"
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+        for other in self.folder.glob(f"{key}.*"):
+            if other != path:
+                other.unlink()
+        return _unit(path, data)
+
+    def clear(self) -> None:
+        """Take away all units: the run file has them."""
+        with refusing(self.folder):
+            for path in self.folder.iterdir():
+                if _OURS.fullmatch(path.name):
+                    path.unlink()
+
+
+def _unit(path: Path, data: bytes) -> Unit:
+    header, _ = unpacked(data)
+    found = (
+        tuple(Quarantined(**record) for record in header[name])
+        for name in ("quarantine", "left_out")
+    )
+    return Unit(path, header["layer"] is not None, *found)
+
+
+def work_folder(run: Path, /) -> Path:
+    """Return where the unfinished work of a run file is kept."""
+    return run.with_name(f"{run.name}.work")
+
+
+@contextmanager
+def journal(run: Path, /) -> Iterator[Journal]:
+    """Give the journal of a run file to its one writer.
+
+    The folder is made where there is none, and is gone at the end where no
+    unit is left in it.
+
+    Raises
+    ------
+    LockedError
+        E_RUN_LOCKED when another process writes that run.
+    StorageError
+        When the folder cannot be written.
+    """
+    folder = work_folder(run)
+    with refusing(folder):
+        descriptor = _locked(folder)
+    try:
+        for half in folder.glob(".*.tmp"):
+            half.unlink()
+        yield Journal(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            if [path.name for path in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
+                folder.rmdir()
+        os.close(descriptor)
+
+
+def _locked(folder: Path) -> int:
+    """Return the descriptor that holds the lock until it is closed.
+
+    The kernel lets go of it with the process, however that ends, so that no
+    lock is ever stale.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(
+                folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
+            )
+        except FileNotFoundError:
+            continue  # The one before has just taken the folder away.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace")
+            os.close(descriptor)
+            raise LockedError(str(folder.with_suffix("")), holder) from None
+        if _is_there(descriptor, folder / _LOCK):
+            break
+        os.close(descriptor)
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, holder.encode(), 0)
+    return descriptor
+
+
+def _is_there(descriptor: int, path: Path) -> bool:
+    """Return whether that open file still is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,64 @@
+"""What is known of one layer once it is fitted, as bytes of one form."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import h5py
+import numpy as np
+from safetensors.numpy import load, save
+
+from spectra.core.catalog import Quarantined
+from spectra.store.layers import arrays_of, header_of, read_layer
+from spectra.subspaces.result import LayerOutcome
+
+__all__ = ["pack", "read_unit", "unpacked", "write_unit"]
+
+_RECORDS = ("quarantine", "left_out")
+
+
+def pack(outcome: LayerOutcome, /) -> bytes:
+    """Return an outcome as a safetensors file: one outcome, one sequence.
+
+    The tensor ``header`` is a JSON text; the others are the layer's arrays.
+    """
+    layer = outcome.fit
+    header: dict[str, Any] = {
+        name: [asdict(record) for record in getattr(outcome, name)]
+        for name in _RECORDS
+    }
+    header["layer"] = None if layer is None else header_of(layer)
+    text = json.dumps(header, sort_keys=True).encode("ascii")
+    arrays = {} if layer is None else arrays_of(layer)
+    whole = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    return save({"header": np.frombuffer(text, np.uint8), **whole})
+
+
+def unpacked(data: bytes, /) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the arrays of what `pack` made."""
+    arrays = load(data)
+    return json.loads(arrays.pop("header").tobytes()), arrays
+
+
+def write_unit(group: h5py.Group, data: bytes, /) -> None:
+    """Write what `pack` made of a layer into an empty group.
+
+    Names are values, never paths.
+    """
+    header, arrays = unpacked(data)
+    # Not attributes: those end at 64 KiB, and a population need not.
+    group["header"] = json.dumps(header.pop("layer"), sort_keys=True)
+    group["records"] = json.dumps(header, sort_keys=True)
+    # `load` gives them in another order each time.
+    for name, values in sorted(arrays.items()):
+        group[name] = values
+
+
+def read_unit(group: h5py.Group, /) -> LayerOutcome:
+    """Return the outcome that a group holds."""
+    records = json.loads(group["records"].asstr()[()])
+    found = {
+        name: tuple(Quarantined(**record) for record in records[name])
+        for name in _RECORDS
+    }
+    return LayerOutcome(read_layer(group), **found)

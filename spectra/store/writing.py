@@ -1,0 +1,167 @@
+"""How a run file comes to be: from its journal, in one rename."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from shutil import disk_usage
+from typing import IO, Any, cast
+
+from spectra.core.catalog import Catalog, Checkpoint
+from spectra.core.errors import StorageError
+from spectra.store.assemble import ASSEMBLED, MANIFEST, REPORT
+from spectra.store.atomic import flush, refusing, replacing
+from spectra.store.journal import Journal, Unit, journal
+from spectra.subspaces.result import PopulationFit
+from spectra.weights.catalog_file import catalog_text
+from spectra.weights.records import checkpoint_record
+
+__all__ = ["adding_report", "write_run"]
+
+_SPARE = 2**20
+"""Free bytes demanded beyond what is written again."""
+
+_SOURCES = Path(__file__).parents[2]
+"""Where the package is found, by a process that starts elsewhere too."""
+
+_ROWS = ("models", "quarantine", "left_out")
+
+
+def write_run(
+    run: Path,
+    kept: Journal,
+    units: Sequence[Unit],
+    fit: PopulationFit,
+    catalog: Catalog,
+    base: Checkpoint | None,
+    /,
+) -> None:
+    """Make the run file of finished units, and take these away.
+
+    Parameters
+    ----------
+    run
+        The file that appears, or takes the place of an older one.
+    kept
+        Its journal.
+    units
+        All of the population, in order.
+    fit
+        Everything else about the run; its layers are not looked at.
+    catalog, base
+        What was fitted, so that more can be added to it later.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be written; what stood there stands there still, and
+        the units are kept.
+    """
+    layers = [unit for unit in units if unit.has_layer]
+    texts = {"catalog": catalog_text(catalog)}
+    if base is not None:
+        texts["base"] = json.dumps(checkpoint_record(base))
+    manifest = {
+        "header": {
+            "n_scanned": fit.n_scanned,
+            "started_from_zero": fit.started_from_zero,
+            "settings": dict(fit.settings),
+            "environment": dict(fit.environment),
+        },
+        "rows": {
+            name: [asdict(row) for row in getattr(fit, name)] for name in _ROWS
+        },
+        "texts": texts,
+        "units": [(unit.key, unit.digest) for unit in layers],
+    }
+    with replacing(kept.folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest), "ascii")
+    nbytes = sum(unit.path.stat().st_size for unit in layers)
+    _assemble("units", run, kept.folder, nbytes)
+    kept.clear()
+
+
+@contextmanager
+def adding_report(
+    run: Path, /
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Give a function that puts an overlap report into a run file.
+
+    Meanwhile nobody else writes the run. A report takes the place of an older
+    one.
+
+    Raises
+    ------
+    LockedError
+        When another process writes the run.
+    StorageError
+        When it cannot be written; the run stays as it was.
+    """
+    with journal(run) as kept:
+
+        def add(report: Mapping[str, Any]) -> None:
+            path = kept.folder / REPORT
+            with replacing(path) as temporary:
+                text = json.dumps(report, sort_keys=True, allow_nan=False)
+                temporary.write_text(text, "ascii")
+            nbytes = run.stat().st_size + path.stat().st_size
+            try:
+                _assemble("report", run, kept.folder, nbytes)
+            finally:
+                path.unlink()
+
+        yield add
+
+
+def _assemble(what: str, run: Path, folder: Path, nbytes: int) -> None:
+    """Let a process make a new run file, and put it in the old one's place."""
+    made = folder / ASSEMBLED
+    with refusing(run):
+        try:
+            _require_room(folder, nbytes + _SPARE)
+            _in_a_process(what, run)
+            made.replace(run)
+            flush(run.parent)
+        finally:
+            made.unlink(missing_ok=True)
+
+
+def _in_a_process(what: str, run: Path) -> None:
+    places = [str(_SOURCES), os.environ.get("PYTHONPATH", "")]
+    command = [
+        # Not from the folder we are in: it may hold anything.
+        sys.executable, "-P", "-m", "spectra.store.assemble", what, str(run),
+    ]  # fmt: skip
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command,
+        stdin=subprocess.PIPE,  # It ends when we do, however we end.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us to pass on.
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))},
+    ) as process:
+        errors = cast("IO[bytes]", process.stderr)
+        said = errors.read().decode("utf-8", "replace").strip()
+    if process.returncode:
+        raise _failed(run, process.returncode, said)
+
+
+def _failed(run: Path, code: int, said: str) -> StorageError:
+    if disk_usage(run.parent).free < _SPARE or "No space left" in said:
+        return StorageError("E_DISK_FULL", str(run), "no space is left")
+    why = said.splitlines()[-1] if said else f"its writer ended with {code}"
+    return StorageError("E_STORAGE", str(run), why)
+
+
+def _require_room(folder: Path, nbytes: int) -> None:
+    free = disk_usage(folder).free
+    if free < nbytes:
+        raise StorageError(
+            "E_DISK_FULL",
+            str(folder),
+            f"{free >> 20} MiB are free, {nbytes >> 20} MiB are needed",
+        )
