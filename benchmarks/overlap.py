@@ -22,7 +22,7 @@ from spectra.backend.threads import cores
 from spectra.core.catalog import Catalog
 from spectra.statistics.nulls.table import unrelated
 from spectra.store.journal import journal
-from spectra.store.writing import write_run
+from spectra.store.writing import Asked, write_run
 from spectra.subspaces.result import (
     Folds,
     LayerFit,
@@ -94,7 +94,8 @@ def write(path: Path, n: int, n_layers: int, groups: int) -> None:
         for number in range(n_layers):
             layer = synthetic(f"layers.{number}", n, groups, number)
             units.append(kept.keep(f"{number:064x}", LayerOutcome(layer, ())))
-        write_run(path, kept, units, fit, Catalog((), ()), None)
+        asked = Asked((), Catalog((), ()), None)
+        write_run(path, kept, units, fit, asked)
 
 
 def floor(n: int, draws: int) -> float:

@@ -28,6 +28,7 @@ COMMANDS = {
     "run": "Scan, fit, measure and report, from SOURCEs or from a study.toml.",
     "demo": "Run the whole chain, offline, on 48 adapters that come with"
     " spectra.",
+    "verify": "Look at every byte of a run file; fit damaged layers again.",
     "doctor": "Show versions and try a small decomposition on each backend.",
     "cache": "List, prune or verify the files that were read from a hub.",
 }

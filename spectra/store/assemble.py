@@ -1,14 +1,18 @@
-"""Make a run file of finished units; a process of its own.
+"""Make a run file, or look at a damaged one: a process of its own.
 
-HDF5 can end the process it runs in when a disk fills under it: here that costs
-a file which can be made again. Called by `spectra.store.writing` as ::
+HDF5 can end the process it runs in when a disk fills under it, or when bytes
+of a file have changed: here that costs a file which can be made again. Called
+by `spectra.store.writing` as ::
 
-    python -P -m spectra.store.assemble (units|report) RUN
+    python -P -m spectra.store.assemble (units|report|examine|salvage) RUN
 
-It reads the folder ``RUN.work`` and leaves ``assembled.h5`` in it, flushed and
-sealed. It ends with the process that holds the other end of its stdin.
+Of units, or of the run and a report in the folder ``RUN.work``, it makes
+``assembled.h5`` in it, flushed and sealed. What it finds in a damaged file it
+prints as one JSON document; to salvage is to put whole layers into that folder
+as units. It ends with the process that holds the other end of its stdin.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -21,9 +25,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from spectra.store.journal import work_folder
-from spectra.store.seal import BLOCK, SCHEMA, seal
-from spectra.store.units import write_unit
+from spectra.store.journal import Journal, work_folder
+from spectra.store.seal import BLOCK, SCHEMA, parts_are_whole, seal
+from spectra.store.units import pack, read_unit, write_unit
 
 __all__ = ["ASSEMBLED", "MANIFEST", "REPORT"]
 
@@ -37,7 +41,7 @@ def _of_units(run: Path, out: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_bytes())
     with h5py.File(out, "w", track_order=True, userblock_size=BLOCK) as file:
         layers = file.create_group("layers")
-        for number, (key, digest) in enumerate(manifest["units"]):
+        for number, (key, digest, _) in enumerate(manifest["units"]):
             data = (folder / f"{key}.{digest}").read_bytes()
             write_unit(layers.create_group(f"{number:06d}"), data)
         _write_rest(file, manifest)
@@ -59,14 +63,64 @@ def _with_report(run: Path, out: Path) -> None:
     copyfile(run, out)
     text = (work_folder(run) / REPORT).read_text("ascii")
     with h5py.File(out, "r+") as file:
-        if "report" in file:
-            del file["report"]
+        for name in ("report", "report_sha256"):
+            if name in file:
+                del file[name]
         _put_text(file, "report", text)
+        file["report_sha256"] = hashlib.sha256(text.encode()).hexdigest()
 
 
 def _put_text(file: h5py.File, name: str, text: str) -> None:
     data = np.frombuffer(text.encode("ascii"), np.uint8)
     file.create_dataset(name, data=data, compression="gzip")
+
+
+def _examine(run: Path, salvaged: Journal | None) -> None:
+    """Print what of a damaged run is whole, and keep its layers."""
+    with h5py.File(run, "r") as file:
+        if not parts_are_whole(run, file):
+            sys.exit("what it says about its population is lost")
+        header = json.loads(file["header"].asstr()[()])
+        found = {
+            "settings": header["settings"],
+            **{name: _text(file, name) for name in ("catalog", "base")},
+            "quarantine": list(file["quarantine"].asstr()[()]),
+            "report": _whole_report(file),
+            "had_report": "report" in file,
+            "n_layers": len(header["units"]),
+            "lost": [],
+        }
+        for number, (key, digest, name) in enumerate(header["units"]):
+            data = _packed(file, f"{number:06d}")
+            if data is None or hashlib.sha256(data).hexdigest() != digest:
+                found["lost"].append(name)
+            elif salvaged is not None:
+                salvaged.keep_packed(key, data)
+    sys.stdout.write(json.dumps(found))
+    sys.stdout.flush()
+
+
+def _packed(file: h5py.File, name: str) -> bytes | None:
+    try:
+        return pack(read_unit(file["layers"][name]))
+    except Exception:  # noqa: BLE001 - of changed bytes anything may come
+        return None
+
+
+def _whole_report(file: h5py.File) -> str | None:
+    """Return the report; None where it is not whole, or there is none."""
+    try:
+        text = _text(file, "report")
+        digest = file["report_sha256"].asstr()[()]
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    if text is None or hashlib.sha256(text.encode()).hexdigest() != digest:
+        return None
+    return text
+
+
+def _text(file: h5py.File, name: str) -> str | None:
+    return bytes(file[name][()]).decode("ascii") if name in file else None
 
 
 def _end_with_parent() -> None:
@@ -75,11 +129,19 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-_TASKS = {"units": _of_units, "report": _with_report}
+def _main(task: str, run: Path) -> None:
+    folder = work_folder(run)
+    match task:
+        case "examine":
+            _examine(run, None)
+        case "salvage":
+            _examine(run, Journal(folder))
+        case _:
+            make = _of_units if task == "units" else _with_report
+            make(run, folder / ASSEMBLED)
+            seal(folder / ASSEMBLED)
+
 
 if __name__ == "__main__":
     Thread(target=_end_with_parent, daemon=True).start()
-    run = Path(sys.argv[2])
-    out = work_folder(run) / ASSEMBLED
-    _TASKS[sys.argv[1]](run, out)
-    seal(out)
+    _main(sys.argv[1], Path(sys.argv[2]))

@@ -29,6 +29,9 @@ __all__ = ["Journal", "Unit", "journal", "work_folder"]
 
 _LOCK = "lock"
 
+_ATTEMPTS = 1000
+"""How often the folder may vanish while we are about to lock it."""
+
 _OURS = re.compile(
     r"[0-9a-f]{64}\.[0-9a-f]{64}|\..*\.tmp|(manifest|report)\.json|assembled\.h5"
 )
@@ -43,14 +46,19 @@ class Unit:
     ----------
     path
         The file that holds it.
-    has_layer
-        False where too few members were left to be compared.
+    name
+        Of the layer; None where too few members were left to be compared.
     """
 
     path: Path
-    has_layer: bool
+    name: str | None
     quarantine: tuple[Quarantined, ...]
     left_out: tuple[Quarantined, ...]
+
+    @property
+    def has_layer(self) -> bool:
+        """Return whether there is a result."""
+        return self.name is not None
 
     @property
     def digest(self) -> str:
@@ -74,12 +82,16 @@ class Journal:
         """Return how many units there are."""
         return sum(1 for _ in self.folder.glob("*." + "[0-9a-f]" * 64))
 
+    def damaged(self) -> tuple[Path, ...]:
+        """Return the files of units that are not whole."""
+        units = self.folder.glob("*." + "[0-9a-f]" * 64)
+        return tuple(path for path in sorted(units) if not _is_whole(path))
+
     def find(self, key: str, /) -> Unit | None:
         """Return the unit of that key, None where it is not whole."""
         for path in sorted(self.folder.glob(f"{key}.*")):
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == path.suffix[1:]:
-                return _unit(path, data)
+            if _is_whole(path):
+                return _unit(path, path.read_bytes())
             path.unlink()
         return None
 
@@ -113,13 +125,20 @@ class Journal:
                     path.unlink()
 
 
+def _is_whole(path: Path) -> bool:
+    with path.open("rb", buffering=0) as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest() == path.suffix[1:]
+
+
 def _unit(path: Path, data: bytes) -> Unit:
     header, _ = unpacked(data)
     found = (
         tuple(Quarantined(**record) for record in header[name])
         for name in ("quarantine", "left_out")
     )
-    return Unit(path, header["layer"] is not None, *found)
+    layer = header["layer"]
+    return Unit(path, None if layer is None else layer["name"], *found)
 
 
 def work_folder(run: Path, /) -> Path:
@@ -162,27 +181,37 @@ def _locked(folder: Path) -> int:
     The kernel lets go of it with the process, however that ends, so that no
     lock is ever stale.
     """
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
+    for attempt in range(_ATTEMPTS):
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(
                 folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
             )
-        except FileNotFoundError:
-            continue  # The one before has just taken the folder away.
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace")
-            os.close(descriptor)
-            raise LockedError(str(folder.with_suffix("")), holder) from None
-        if _is_there(descriptor, folder / _LOCK):
-            break
+        except (FileExistsError, FileNotFoundError):
+            # The one before has just taken the folder away.
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue
+        if _is_held(descriptor, folder):
+            holder = f"process {os.getpid()} on {socket.gethostname()}"
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder.encode(), 0)
+            return descriptor
         os.close(descriptor)
-    holder = f"process {os.getpid()} on {socket.gethostname()}"
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, holder.encode(), 0)
-    return descriptor
+    raise LockedError(str(folder.with_suffix("")), "many processes")
+
+
+def _is_held(descriptor: int, folder: Path) -> bool:
+    """Take the lock; return False where its file is gone by then."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace")
+        os.close(descriptor)
+        raise LockedError(
+            str(folder.with_suffix("")), holder or "another process"
+        ) from None
+    return _is_there(descriptor, folder / _LOCK)
 
 
 def _is_there(descriptor: int, path: Path) -> bool:

@@ -28,7 +28,14 @@ from spectra.subspaces.result import LayerFit, Member, PopulationFit
 from spectra.weights.catalog_file import catalog_from
 from spectra.weights.records import checkpoint_from
 
-__all__ = ["is_run", "opened", "read", "read_population", "read_report"]
+__all__ = [
+    "asked_of",
+    "is_run",
+    "opened",
+    "read",
+    "read_population",
+    "read_report",
+]
 
 
 def _text(file: h5py.File, name: str) -> str:
@@ -132,6 +139,21 @@ def is_run(path: Path, /) -> bool:
     return _schema_within(path) is not None
 
 
+def asked_of(path: Path, /) -> str | None:
+    """Return what the fit of a run file was to be, None where it is damaged.
+
+    It is `spectra.store.writing.Asked.digest`.
+    """
+    if not is_whole(path):
+        return None
+    with opened(path) as file:
+        return str(_header(file)["asked"])
+
+
+def _header(file: h5py.File) -> dict[str, Any]:
+    return dict(json.loads(file["header"].asstr()[()]))
+
+
 def read(path: Path, /) -> PopulationFit:
     """Return what a run file holds; its layers are read when asked for.
 
@@ -144,7 +166,7 @@ def read(path: Path, /) -> PopulationFit:
     """
     _require_whole(path)
     with opened(path) as file:
-        header = json.loads(file["header"].asstr()[()])
+        header = _header(file)
         rows = {
             name: [json.loads(row) for row in file[name].asstr()[()]]
             for name in ("models", "quarantine", "left_out")

@@ -1,12 +1,13 @@
 """How a run file comes to be: from its journal, in one rename."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import disk_usage
 from typing import IO, Any, cast
@@ -15,12 +16,13 @@ from spectra.core.catalog import Catalog, Checkpoint
 from spectra.core.errors import StorageError
 from spectra.store.assemble import ASSEMBLED, MANIFEST, REPORT
 from spectra.store.atomic import flush, refusing, replacing
-from spectra.store.journal import Journal, Unit, journal
+from spectra.store.journal import Journal, Unit, journal, work_folder
+from spectra.store.runfile import asked_of
 from spectra.subspaces.result import PopulationFit
 from spectra.weights.catalog_file import catalog_text
 from spectra.weights.records import checkpoint_record
 
-__all__ = ["adding_report", "write_run"]
+__all__ = ["Asked", "adding_report", "examine", "tidy", "write_run"]
 
 _SPARE = 2**20
 """Free bytes demanded beyond what is written again."""
@@ -31,13 +33,43 @@ _SOURCES = Path(__file__).parents[2]
 _ROWS = ("models", "quarantine", "left_out")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was to be.
+
+    Attributes
+    ----------
+    keys
+        Of all its units, in order.
+    catalog, base
+        What is fitted, so that more can be added to it later.
+    """
+
+    keys: tuple[str, ...]
+    catalog: Catalog
+    base: Checkpoint | None
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Return the population as it is written."""
+        texts = {"catalog": catalog_text(self.catalog)}
+        if self.base is not None:
+            texts["base"] = json.dumps(checkpoint_record(self.base))
+        return texts
+
+    @property
+    def digest(self) -> str:
+        """Return one SHA-256 of all of it, as hex."""
+        text = json.dumps([self.keys, self.texts], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
 def write_run(
     run: Path,
     kept: Journal,
     units: Sequence[Unit],
     fit: PopulationFit,
-    catalog: Catalog,
-    base: Checkpoint | None,
+    asked: Asked,
     /,
 ) -> None:
     """Make the run file of finished units, and take these away.
@@ -52,8 +84,8 @@ def write_run(
         All of the population, in order.
     fit
         Everything else about the run; its layers are not looked at.
-    catalog, base
-        What was fitted, so that more can be added to it later.
+    asked
+        What it was to be.
 
     Raises
     ------
@@ -62,27 +94,38 @@ def write_run(
         the units are kept.
     """
     layers = [unit for unit in units if unit.has_layer]
-    texts = {"catalog": catalog_text(catalog)}
-    if base is not None:
-        texts["base"] = json.dumps(checkpoint_record(base))
     manifest = {
         "header": {
             "n_scanned": fit.n_scanned,
             "started_from_zero": fit.started_from_zero,
             "settings": dict(fit.settings),
             "environment": dict(fit.environment),
+            "asked": asked.digest,
         },
         "rows": {
             name: [asdict(row) for row in getattr(fit, name)] for name in _ROWS
         },
-        "texts": texts,
-        "units": [(unit.key, unit.digest) for unit in layers],
+        "texts": asked.texts,
+        "units": [(u.key, u.digest, u.name) for u in layers],
     }
     with replacing(kept.folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest), "ascii")
     nbytes = sum(unit.path.stat().st_size for unit in layers)
     _assemble("units", run, kept.folder, nbytes)
     kept.clear()
+
+
+def tidy(run: Path, /) -> None:
+    """Take away the units of a finished run that a kill has left behind.
+
+    Those of an addition to it, which is not finished, stay.
+    """
+    manifest = work_folder(run) / MANIFEST
+    if manifest.exists():
+        with journal(run) as kept:
+            header = json.loads(manifest.read_bytes())["header"]
+            if header["asked"] == asked_of(run):
+                kept.clear()
 
 
 @contextmanager
@@ -123,14 +166,38 @@ def _assemble(what: str, run: Path, folder: Path, nbytes: int) -> None:
     with refusing(run):
         try:
             _require_room(folder, nbytes + _SPARE)
-            _in_a_process(what, run)
+            said, _, code = _in_a_process(what, run)
+            if code:
+                raise _failed(run, code, said)
             made.replace(run)
             flush(run.parent)
         finally:
             made.unlink(missing_ok=True)
 
 
-def _in_a_process(what: str, run: Path) -> None:
+def examine(run: Path, /, *, keep: bool = False) -> dict[str, Any] | None:
+    """Return what of a damaged run file is as it was written.
+
+    Parameters
+    ----------
+    run
+        The run file.
+    keep
+        Put its whole layers into its journal, which the caller holds.
+
+    Returns
+    -------
+    dict
+        ``"settings"`` of the fit, ``"catalog"``, ``"base"`` and ``"report"``
+        as texts or None, and in ``"lost"`` the names of damaged layers. None
+        where nothing can be relied on.
+    """
+    _, said, code = _in_a_process("salvage" if keep else "examine", run)
+    return None if code else dict(json.loads(said))
+
+
+def _in_a_process(what: str, run: Path) -> tuple[str, bytes, int]:
+    """Return what it said on stderr and on stdout, and how it ended."""
     places = [str(_SOURCES), os.environ.get("PYTHONPATH", "")]
     command = [
         # Not from the folder we are in: it may hold anything.
@@ -139,15 +206,15 @@ def _in_a_process(what: str, run: Path) -> None:
     with subprocess.Popen(  # noqa: S603 - our own program
         command,
         stdin=subprocess.PIPE,  # It ends when we do, however we end.
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for us to pass on.
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))},
     ) as process:
-        errors = cast("IO[bytes]", process.stderr)
-        said = errors.read().decode("utf-8", "replace").strip()
-    if process.returncode:
-        raise _failed(run, process.returncode, said)
+        found = cast("IO[bytes]", process.stdout).read()
+        said = cast("IO[bytes]", process.stderr).read()
+    text = said.decode("utf-8", "replace").strip()
+    return text, found, process.returncode
 
 
 def _failed(run: Path, code: int, said: str) -> StorageError:

@@ -23,8 +23,8 @@ from spectra.core.settings import FitSettings, as_json
 from spectra.hub.files import HubFiles
 from spectra.store.journal import Journal, Unit, journal
 from spectra.store.outputs import check_output
-from spectra.store.runfile import is_run, read
-from spectra.store.writing import write_run
+from spectra.store.runfile import asked_of, is_run, read
+from spectra.store.writing import Asked, tidy, write_run
 from spectra.study.keys import NOT_PART_OF_THE_RESULT, keys_of
 from spectra.study.plan import workers_within
 from spectra.study.reading import reading_of
@@ -85,6 +85,8 @@ def fit_population(
     work = work_of(catalog, settings)
     if out is not None:
         check_output(out, is_ours=is_run, inputs=work.files)
+        if (done := _finished(out, catalog, work)) is not None:
+            return done
     workers = workers_within(work.tasks, work.settings)
     stream = work.settings.max_stream
     with opening(work.files, max_stream=stream) as opener:
@@ -105,27 +107,46 @@ def _in_memory(catalog: Catalog, work: Work, each: "_Each") -> PopulationFit:
 
 def _into(out: Path, catalog: Catalog, work: Work, each: "_Each") -> None:
     """Write a run file; what an earlier try has finished is not done again."""
-    settings = _of_the_result(work.settings)
-    keys = keys_of(work.tasks, settings, _environment(work.settings))
-    tasks = dict(zip(keys, work.tasks, strict=True))
+    tasks = _keyed(work)
     with journal(out) as kept, _telling(kept, len(tasks)):
         units = {key: unit for key in tasks if (unit := _lasting(kept, key))}
         waiting = {k: task for k, task in tasks.items() if k not in units}
         units |= each(waiting, kept.keep)
         found = [units[key] for key in tasks]
         fit = _population(catalog, work, found, [])
-        # However the sources were named: the same run, the same bytes.
-        fitted = replace(catalog, sources=())
-        write_run(out, kept, found, fit, fitted, work.base)
+        write_run(out, kept, found, fit, _asked(catalog, work, tasks))
+
+
+def _keyed(work: Work) -> dict[str, LayerTask]:
+    settings = _of_the_result(work.settings)
+    keys = keys_of(work.tasks, settings, _environment(work.settings))
+    return dict(zip(keys, work.tasks, strict=True))
+
+
+def _asked(catalog: Catalog, work: Work, keys: Iterable[str]) -> Asked:
+    # However the sources were named: the same run, the same bytes.
+    return Asked(tuple(keys), replace(catalog, sources=()), work.base)
+
+
+def _finished(out: Path, catalog: Catalog, work: Work) -> PopulationFit | None:
+    """Return the run that stands there, where a fit would make the same."""
+    asked = _asked(catalog, work, _keyed(work))
+    if not out.exists() or asked_of(out) != asked.digest:
+        return None
+    tidy(out)
+    run = read(out)
+    own = set(run.quarantine) - set(catalog.quarantine)
+    return run if _lasts(own) else None
 
 
 def _lasting(kept: Journal, key: str) -> Unit | None:
     """Return a unit that another try would find too."""
     unit = kept.find(key)
-    if unit is None:
-        return None
-    codes = {record.code for record in unit.quarantine}
-    return unit if codes <= OF_THE_WEIGHTS else None
+    return unit if unit is not None and _lasts(unit.quarantine) else None
+
+
+def _lasts(records: Iterable[Quarantined]) -> bool:
+    return {record.code for record in records} <= OF_THE_WEIGHTS
 
 
 @contextmanager

@@ -5,8 +5,8 @@ to which members were added is the one that a fit of all of them writes. Its
 old checkpoints are read once more, as they were when they were fitted first.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from spectra.core.settings import FitSettings, as_json
 from spectra.hub.files import is_remote
 from spectra.store.outputs import check_output
 from spectra.store.runfile import is_run, read, read_population
+from spectra.store.writing import tidy
 from spectra.study.fit import OF_THE_WEIGHTS, fit_population
 from spectra.study.keys import NOT_PART_OF_THE_RESULT
 from spectra.study.plan import Plan, plan
@@ -25,7 +26,7 @@ from spectra.subspaces.result import PopulationFit
 from spectra.weights.bytes import FileSource
 from spectra.weights.population import joined
 
-__all__ = ["fit_into", "plan_into"]
+__all__ = ["Guard", "fit_into", "plan_into", "settings_of"]
 
 _FREE = (*NOT_PART_OF_THE_RESULT, "device")
 """Settings that may change from one addition to the next."""
@@ -93,13 +94,16 @@ def fit_into(
         )
         return fit, None
     if asked.n_new == 0:
+        tidy(out)
         return asked.run, 0
     fit = fit_population(
         asked.catalog,
         asked.settings,
         out=out,
         on_event=on_event,
-        on_loss=_Guard(out, asked.run),
+        on_loss=Guard(
+            out, {model.id for model in asked.run.models}, asked.run.quarantine
+        ),
     )
     return fit, asked.n_new
 
@@ -154,9 +158,13 @@ def _settings(
             f" {_shown(asked[name])}",
             advice=f"add to it without that option; {_afresh(out)}",
         )
-    kept = dict(held) | {"layers": tuple(held["layers"])}
     free = {name: given[name] for name in _FREE if name in given}
-    return FitSettings(**kept | free)
+    return replace(settings_of(held), **free)
+
+
+def settings_of(held: Mapping[str, Any], /) -> FitSettings:
+    """Return the settings that a run file holds."""
+    return FitSettings(**dict(held) | {"layers": tuple(held["layers"])})
 
 
 def _same_base(held: str | None, asked: str | None) -> bool:
@@ -197,22 +205,32 @@ def _require_unchanged(out: Path, models: Sequence[Checkpoint]) -> None:
 def _changed(out: Path, what: str) -> UsageError:
     return UsageError(
         "E_CHANGED",
-        f"nothing was added to {out}, which holds a checkpoint that is no"
-        f" longer what it was: {what}",
+        f"{out} stays as it is, since it holds a checkpoint that is no longer"
+        f" what it was: {what}",
         advice=f"restore it; {_afresh(out)}",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Guard:
-    """Sees to it that no member of a run is lost by adding to it."""
+class Guard:
+    """Sees to it that no member of a run is lost by writing it again.
+
+    Attributes
+    ----------
+    members
+        Their ids.
+    quarantine
+        What had been set aside already.
+    """
 
     out: Path
-    run: PopulationFit
+    members: Collection[str]
+    quarantine: Collection[Quarantined]
 
     def __call__(self, records: Sequence[Quarantined], /) -> None:
-        ours = {"all", *(member.id for member in self.run.models)}
+        """Raise a UsageError where one of them could not be read."""
         for record in records:
-            lost = record.id in ours and record.code not in OF_THE_WEIGHTS
-            if lost and record not in self.run.quarantine:
+            ours = record.id == "all" or record.id in self.members
+            lost = ours and record.code not in OF_THE_WEIGHTS
+            if lost and record not in self.quarantine:
                 raise _changed(self.out, record.detail)

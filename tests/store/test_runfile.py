@@ -14,7 +14,7 @@ from spectra.core.errors import IntegrityError, StorageError, UsageError
 from spectra.store.atomic import replacing
 from spectra.store.journal import journal
 from spectra.store.runfile import read, read_report
-from spectra.store.writing import adding_report, write_run
+from spectra.store.writing import Asked, adding_report, write_run
 from spectra.subspaces.result import LayerOutcome
 from tests.checkpoints import adapters
 
@@ -53,7 +53,7 @@ def write(path, fit):
             kept.keep(f"{number:064x}", LayerOutcome(layer, ()))
             for number, layer in enumerate(fit.layers)
         ]
-        write_run(path, kept, units, fit, EMPTY, None)
+        write_run(path, kept, units, fit, Asked((), EMPTY, None))
 
 
 def test_what_goes_in_comes_out(tmp_path, fitted):
