@@ -41,12 +41,12 @@ def refusing(path: Path, /) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, /) -> Iterator[Path]:
+def replacing(path: Path, /, *, part_of: Path | None = None) -> Iterator[Path]:
     """Give a temporary path that takes the place of `path` at the end.
 
     The file is flushed to the disk before it is renamed, and the folder after,
     so that a crash leaves the old file or the new one. When the block raises,
-    `path` is as it was.
+    `path` is as it was. Errors speak of what it is a part of, where it is one.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def replacing(path: Path, /) -> Iterator[Path]:
         When the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with refusing(path):
+    with refusing(part_of or path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary

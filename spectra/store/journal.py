@@ -33,7 +33,8 @@ _ATTEMPTS = 1000
 """How often the folder may vanish while we are about to lock it."""
 
 _OURS = re.compile(
-    r"[0-9a-f]{64}\.[0-9a-f]{64}|\..*\.tmp|(manifest|report)\.json|assembled\.h5"
+    r"([0-9a-f]{64}\.[0-9a-f]{64}|\..*\.tmp|(manifest|report)\.json"
+    r"|assembled\.h5)\Z"
 )
 """Names of files that a journal makes; others are left alone."""
 
@@ -110,7 +111,7 @@ class Journal:
     def keep_packed(self, key: str, data: bytes, /) -> Unit:
         """Store what `spectra.store.units.pack` made of a unit."""
         path = self.folder / f"{key}.{hashlib.sha256(data).hexdigest()}"
-        with replacing(path) as temporary:
+        with replacing(path, part_of=self.folder) as temporary:
             temporary.write_bytes(data)
         for other in self.folder.glob(f"{key}.*"):
             if other != path:
@@ -118,11 +119,14 @@ class Journal:
         return _unit(path, data)
 
     def clear(self) -> None:
-        """Take away all units: the run file has them."""
+        """Take away all units: the run file has them.
+
+        What they were units of goes last: until then it is known.
+        """
         with refusing(self.folder):
-            for path in self.folder.iterdir():
-                if _OURS.fullmatch(path.name):
-                    path.unlink()
+            ours = [p for p in self.folder.iterdir() if _OURS.match(p.name)]
+            for path in sorted(ours, key=lambda path: path.suffix == ".json"):
+                path.unlink()
 
 
 def _is_whole(path: Path) -> bool:
@@ -193,12 +197,18 @@ def _locked(folder: Path) -> int:
                 raise
             continue
         if _is_held(descriptor, folder):
-            holder = f"process {os.getpid()} on {socket.gethostname()}"
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, holder.encode(), 0)
+            _sign(descriptor)
             return descriptor
         os.close(descriptor)
     raise LockedError(str(folder.with_suffix("")), "many processes")
+
+
+def _sign(descriptor: int) -> None:
+    """Write who holds the lock: a courtesy, which a full disk may refuse."""
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
 
 
 def _is_held(descriptor: int, folder: Path) -> bool:

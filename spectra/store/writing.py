@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import disk_usage
-from typing import IO, Any, cast
+from typing import Any
 
 from spectra.core.catalog import Catalog, Checkpoint
 from spectra.core.errors import StorageError
@@ -120,12 +121,15 @@ def tidy(run: Path, /) -> None:
 
     Those of an addition to it, which is not finished, stay.
     """
-    manifest = work_folder(run) / MANIFEST
-    if manifest.exists():
-        with journal(run) as kept:
-            header = json.loads(manifest.read_bytes())["header"]
-            if header["asked"] == asked_of(run):
-                kept.clear()
+    if not work_folder(run).is_dir():
+        return
+    with journal(run) as kept:
+        manifest = kept.folder / MANIFEST
+        if not manifest.exists():
+            return
+        header = json.loads(manifest.read_bytes())["header"]
+        if header["asked"] == asked_of(run):
+            kept.clear()
 
 
 @contextmanager
@@ -203,25 +207,36 @@ def _in_a_process(what: str, run: Path) -> tuple[str, bytes, int]:
         # Not from the folder we are in: it may hold anything.
         sys.executable, "-P", "-m", "spectra.store.assemble", what, str(run),
     ]  # fmt: skip
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command,
-        stdin=subprocess.PIPE,  # It ends when we do, however we end.
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us to pass on.
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))},
-    ) as process:
-        found = cast("IO[bytes]", process.stdout).read()
-        said = cast("IO[bytes]", process.stderr).read()
+    theirs, ours = os.pipe()
+    try:
+        with subprocess.Popen(  # noqa: S603 - our own program
+            command,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us to pass on.
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(filter(None, places))},
+        ) as process:
+            try:
+                found, said = process.communicate()
+            finally:
+                os.close(ours)  # It ends when we do, however we end.
+    finally:
+        os.close(theirs)
     text = said.decode("utf-8", "replace").strip()
     return text, found, process.returncode
 
 
 def _failed(run: Path, code: int, said: str) -> StorageError:
+    """Return why a process that ended with that code made no run file."""
     if disk_usage(run.parent).free < _SPARE or "No space left" in said:
         return StorageError("E_DISK_FULL", str(run), "no space is left")
-    why = said.splitlines()[-1] if said else f"its writer ended with {code}"
-    return StorageError("E_STORAGE", str(run), why)
+    system = re.search(r"error message = '([^']+)'", said)  # HDF5's own
+    if system is not None:
+        return StorageError("E_STORAGE", str(run), system[1])
+    last = said.splitlines()[-1] if said else f"its writer ended with {code}"
+    return StorageError("E_STORAGE", str(run), last)
 
 
 def _require_room(folder: Path, nbytes: int) -> None:

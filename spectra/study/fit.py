@@ -1,6 +1,7 @@
 """The one pass over the weights of a population, layer by layer."""
 
 import platform
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ __all__ = ["OF_THE_WEIGHTS", "fit_population", "how_of"]
 
 Key = TypeVar("Key")
 Found = TypeVar("Found", LayerOutcome, Unit)
+
+_OUR_BLAS = re.compile("numpy|scipy")
+"""In the paths of libraries that come with the packages we compute with."""
 
 _PRECISIONS = {"f32": np.float32, "f64": np.float64}
 
@@ -266,11 +270,13 @@ def _lost_models(catalog: Catalog) -> int:
 
 
 def _environment(settings: FitSettings) -> dict[str, Any]:
+    pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
+    # Others may have been loaded by whoever imported us.
+    ours = [p for p in pools if _OUR_BLAS.search(p["filepath"])]
     blas = sorted(
         f"{pool['internal_api']} {pool['version']}"
         f" {pool.get('architecture', '')}".strip()
-        for pool in threadpool_info()
-        if pool["user_api"] == "blas"
+        for pool in ours or pools
     )
     return {
         "versions": versions(),
