@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from spectra.core.catalog import Catalog, Checkpoint, Quarantined
+from spectra.core.text import natural
 from spectra.weights.duplicates import duplicates
 from spectra.weights.grouping import group
 from spectra.weights.ids import unique_ids
@@ -28,14 +29,24 @@ def catalog_of(
     sources: tuple[str, ...],
     /,
 ) -> Catalog:
-    """Return checkpoints with common names, copies marked, in groups."""
-    unified = without_unknown_prefixes(tuple(models))
+    """Return checkpoints with common names, copies marked, in groups.
+
+    They are put in the order of their ids, so that results do not depend on
+    that of the sources.
+    """
+    ordered = sorted(models, key=lambda m: (natural(m.id), m.id))
+    unified = without_unknown_prefixes(tuple(ordered))
     earlier = duplicates(unified)
     marked = [
         replace(model, duplicate_of=earlier.get(model.id)) for model in unified
     ]
     grouped, architectures = group(marked)
-    return Catalog(grouped, architectures, tuple(quarantine), sources)
+    aside = sorted(quarantine, key=_place_of)
+    return Catalog(grouped, architectures, tuple(aside), sources)
+
+
+def _place_of(record: Quarantined) -> tuple[object, ...]:
+    return natural(record.id), record.layer or "", record.code, record.detail
 
 
 def joined(held: Catalog, found: Catalog, /) -> Catalog:

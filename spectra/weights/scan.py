@@ -134,11 +134,15 @@ def _members(
 def _chosen(
     members: Sequence[Member], match: Sequence[str], limit: int | None
 ) -> list[tuple[str, Member]]:
-    names = unique_ids([_ids(member) for member in members])
+    # By their paths: a name does not depend on which source came first.
+    by_path = sorted(members, key=lambda member: member.path)
+    names = unique_ids([_ids(member) for member in by_path])
+    name_of = {m.path: name for m, name in zip(by_path, names, strict=True)}
     chosen = [
-        (name, member)
-        for name, member in zip(names, members, strict=True)
-        if not match or any(fnmatchcase(name, glob) for glob in match)
+        (name_of[member.path], member)
+        for member in members
+        if not match
+        or any(fnmatchcase(name_of[member.path], glob) for glob in match)
     ]
     return chosen[:limit]
 

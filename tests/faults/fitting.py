@@ -142,6 +142,15 @@ class Forks:
             os.kill(pid, signal.SIGKILL)  # A zombie, where it has ended.
             return ended()
 
+    def killed_at(self, run, n_lines, *, workers):
+        """Fit into `run`, and kill it when it has printed so many lines."""
+        with self._child(run, workers) as (pid, ended):
+            os.kill(pid, signal.SIGCONT)
+            said = run.with_name("said")
+            until(lambda: said.read_text().count("\n") >= n_lines)
+            os.kill(pid, signal.SIGKILL)
+            return ended()[1]
+
     @contextmanager
     def _child(self, run, workers):
         """Give a process that is about to fit, and a way to wait for it."""
