@@ -77,7 +77,7 @@ class LockedError(StorageError):
     """Another process writes the same run."""
 
     def __init__(self, run: str, holder: str) -> None:
-        super().__init__("E_RUN_LOCKED", run, f"{holder} writes it")
+        super().__init__("E_RUN_LOCKED", run, holder)
 
     def __str__(self) -> str:
         """Return what to do, which is not what a full disk asks for."""

@@ -28,6 +28,7 @@ import numpy as np
 from spectra.store.journal import Journal, work_folder
 from spectra.store.seal import BLOCK, SCHEMA, parts_are_whole, seal
 from spectra.store.units import pack, read_unit, write_unit
+from spectra.subspaces.result import LayerOutcome
 
 __all__ = ["ASSEMBLED", "MANIFEST", "REPORT"]
 
@@ -91,20 +92,25 @@ def _examine(run: Path, salvaged: Journal | None) -> None:
             "lost": [],
         }
         for number, (key, digest, name) in enumerate(header["units"]):
-            data = _packed(file, f"{number:06d}")
-            if data is None or hashlib.sha256(data).hexdigest() != digest:
+            outcome = _whole_unit(file, f"{number:06d}", digest)
+            if outcome is None:
                 found["lost"].append(name)
             elif salvaged is not None:
-                salvaged.keep_packed(key, data)
+                salvaged.keep(key, outcome)
     sys.stdout.write(json.dumps(found))
     sys.stdout.flush()
 
 
-def _packed(file: h5py.File, name: str) -> bytes | None:
+def _whole_unit(
+    file: h5py.File, name: str, digest: str
+) -> LayerOutcome | None:
+    """Return the unit of a group, None where it is not what was written."""
     try:
-        return pack(read_unit(file["layers"][name]))
+        outcome = read_unit(file["layers"][name])
+        found = hashlib.sha256(pack(outcome)).hexdigest()
     except Exception:  # noqa: BLE001 - of changed bytes anything may come
         return None
+    return outcome if found == digest else None
 
 
 def _whole_report(file: h5py.File) -> str | None:

@@ -15,14 +15,13 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from spectra.core.catalog import Quarantined
 from spectra.core.errors import LockedError
 from spectra.store.atomic import refusing, replacing
-from spectra.store.units import pack, unpacked
+from spectra.store.units import header_within, pack
 from spectra.subspaces.result import LayerOutcome
 
 __all__ = ["Journal", "Unit", "journal", "work_folder"]
@@ -72,12 +71,11 @@ class Unit:
         return self.path.stem
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Journal:
     """The finished units of one run; made by `journal`."""
 
     folder: Path
-    _lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
         """Return how many units there are."""
@@ -92,7 +90,7 @@ class Journal:
         """Return the unit of that key, None where it is not whole."""
         for path in sorted(self.folder.glob(f"{key}.*")):
             if _is_whole(path):
-                return _unit(path, path.read_bytes())
+                return _unit(path)
             path.unlink()
         return None
 
@@ -104,19 +102,15 @@ class Journal:
         StorageError
             When it cannot be written; other units stay as they are.
         """
-        # One at a time: the packed bytes count once against the memory.
-        with self._lock:
-            return self.keep_packed(key, pack(outcome))
-
-    def keep_packed(self, key: str, data: bytes, /) -> Unit:
-        """Store what `spectra.store.units.pack` made of a unit."""
+        data = pack(outcome)
         path = self.folder / f"{key}.{hashlib.sha256(data).hexdigest()}"
         with replacing(path, part_of=self.folder) as temporary:
             temporary.write_bytes(data)
         for other in self.folder.glob(f"{key}.*"):
             if other != path:
                 other.unlink()
-        return _unit(path, data)
+        name = None if outcome.fit is None else outcome.fit.name
+        return Unit(path, name, outcome.quarantine, outcome.left_out)
 
     def clear(self) -> None:
         """Take away all units: the run file has them.
@@ -135,8 +129,8 @@ def _is_whole(path: Path) -> bool:
     return digest.hexdigest() == path.suffix[1:]
 
 
-def _unit(path: Path, data: bytes) -> Unit:
-    header, _ = unpacked(data)
+def _unit(path: Path) -> Unit:
+    header = header_within(path)
     found = (
         tuple(Quarantined(**record) for record in header[name])
         for name in ("quarantine", "left_out")

@@ -2,17 +2,19 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from spectra.core.catalog import Quarantined
 from spectra.store.layers import arrays_of, header_of, read_layer
 from spectra.subspaces.result import LayerOutcome
 
-__all__ = ["pack", "read_unit", "unpacked", "write_unit"]
+__all__ = ["header_within", "pack", "read_unit", "write_unit"]
 
 _RECORDS = ("quarantine", "left_out")
 
@@ -34,10 +36,10 @@ def pack(outcome: LayerOutcome, /) -> bytes:
     return save({"header": np.frombuffer(text, np.uint8), **whole})
 
 
-def unpacked(data: bytes, /) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the header and the arrays of what `pack` made."""
-    arrays = load(data)
-    return json.loads(arrays.pop("header").tobytes()), arrays
+def header_within(path: Path, /) -> dict[str, Any]:
+    """Return the header alone of a whole file that holds what `pack` made."""
+    with safe_open(path, "np") as file:
+        return dict(json.loads(file.get_tensor("header").tobytes()))
 
 
 def write_unit(group: h5py.Group, data: bytes, /) -> None:
@@ -45,7 +47,8 @@ def write_unit(group: h5py.Group, data: bytes, /) -> None:
 
     Names are values, never paths.
     """
-    header, arrays = unpacked(data)
+    arrays = load(data)
+    header = json.loads(arrays.pop("header").tobytes())
     # Not attributes: those end at 64 KiB, and a population need not.
     group["header"] = json.dumps(header.pop("layer"), sort_keys=True)
     group["records"] = json.dumps(header, sort_keys=True)

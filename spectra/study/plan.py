@@ -155,21 +155,14 @@ def _costs(
 ) -> list[LayerCost]:
     """Return what each layer takes when `room` bytes are there for it.
 
-    And what others take that wait to be written, where there are others.
+    Its result is kept when it is done: packed, and once more on the way.
     """
     costs = []
     for task in tasks:
-        waits = _waiting(task, settings) if len(tasks) > 1 else 0
-        cost = _cost(task, settings, room - waits)
-        costs.append(replace(cost, nbytes=cost.nbytes + waits))
+        packed = 2 * _stored(task, settings)
+        cost = _cost(task, settings, room - packed)
+        costs.append(replace(cost, nbytes=cost.nbytes + packed))
     return costs
-
-
-def _waiting(task: LayerTask, settings: FitSettings) -> int:
-    """Return the bytes of two results, one of them copied to be written."""
-    matrices = 8 * 10 * len(task.holders) ** 2
-    saved = _saved(task, settings) if settings.save_directions else 0
-    return 2 * matrices + 3 * saved
 
 
 def _cost(task: LayerTask, settings: FitSettings, room: int) -> LayerCost:

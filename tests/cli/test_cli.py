@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spectra.store.journal import journal
 from tests.checkpoints import adapters, dense, write_dense
 
 COMMANDS = (
     "scan", "plan", "fit", "overlap", "basis", "compare", "match", "lineage",
-    "report", "run", "demo", "doctor", "cache",
+    "report", "run", "demo", "verify", "doctor", "cache",
 )  # fmt: skip
 
 
@@ -286,6 +288,22 @@ def test_signals_stop_a_fit_which_then_goes_on(tmp_path, number, code):
     fresh = tmp_path / "fresh.h5"
     subprocess.run([*command[:-1], str(fresh)], check=True)
     assert fresh.read_bytes() == (out / "run.h5").read_bytes()
+
+
+@pytest.mark.parametrize("words", ["fit p -o", "overlap"])
+def test_a_second_writer_gets_one_line(population, tmp_path, words):
+    run = tmp_path / "run.h5"
+    assert spectra("fit", population, "-o", run).returncode == 0
+    command = (*words.split(), run)
+    with journal(run):
+        done = spectra(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == (
+        f"spectra: E_RUN_LOCKED: {run} is being written (process {os.getpid()}"
+        f" on {socket.gethostname()}); wait until that has ended, or choose"
+        " another -o\n"
+    )
+    assert spectra(*command, cwd=tmp_path).returncode == 0
 
 
 def test_a_study_file_does_what_its_options_would(population, tmp_path):
