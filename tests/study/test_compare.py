@@ -120,7 +120,7 @@ def test_names_that_both_have_say_whose_they_are(tmp_path):
     joint = joint_of(two_adapters(tmp_path))
     names = [member.id for member in joint.fit.models]
     assert sorted(names)[:2] == ["A/a00", "A/a01"]
-    assert sorted(names)[-1] == "B/a06"
+    assert max(names) == "B/a06"
     runs, _ = two_dense(tmp_path / "dense")
     names = [member.id for member in joint_of(runs).fit.models]
     assert names[0] == "x-m00"
