@@ -44,6 +44,8 @@ def _of_units(run: Path, out: Path) -> None:
         layers = file.create_group("layers")
         for number, (key, digest, _) in enumerate(manifest["units"]):
             data = (folder / f"{key}.{digest}").read_bytes()
+            if hashlib.sha256(data).hexdigest() != digest:
+                sys.exit("a finished layer has changed on the disk")
             write_unit(layers.create_group(f"{number:06d}"), data)
         _write_rest(file, manifest)
 

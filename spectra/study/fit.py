@@ -134,8 +134,10 @@ def _asked(catalog: Catalog, work: Work, keys: Iterable[str]) -> Asked:
 
 def _finished(out: Path, catalog: Catalog, work: Work) -> PopulationFit | None:
     """Return the run that stands there, where a fit would make the same."""
+    if not out.exists():
+        return None
     asked = _asked(catalog, work, _keyed(work))
-    if not out.exists() or asked_of(out) != asked.digest:
+    if asked_of(out) != asked.digest:
         return None
     tidy(out)
     run = read(out)

@@ -148,3 +148,18 @@ def test_a_flipped_byte_in_a_matrix_is_noticed(tmp_path, fitted):
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match="damaged"):
         read(path).layers[0]
+
+
+def test_a_unit_that_changes_while_the_run_is_made_is_noticed(
+    tmp_path, fitted
+):
+    """C5: it was whole when it was found, and is not when it is read."""
+    path = tmp_path / "run.h5"
+    with journal(path) as kept:
+        unit = kept.keep("a" * 64, LayerOutcome(fitted.layers[0], ()))
+        content = bytearray(unit.path.read_bytes())
+        content[-1] ^= 1
+        unit.path.write_bytes(content)
+        with pytest.raises(StorageError, match="has changed on the disk"):
+            write_run(path, kept, [unit], fitted, Asked((), EMPTY, None))
+    assert not path.exists()

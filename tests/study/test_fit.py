@@ -196,7 +196,7 @@ def test_bits_do_not_depend_on_memory_or_workers(tmp_path, monkeypatch):
     catalog = spectra.scan(folder)
     kept = 4 * n * 64 * 900
     least = dense_memory(shape, n, rank=16, dtype=np.float32)
-    small = int((least + 21 * 2**20) / 0.9)
+    small = int((least + 24 * 2**20) / 0.9)
     room = Budget.of_process(small, workers=1).nbytes
     assert plan_dense(least, kept=kept, room=room).spilled == kept
     disk = spectra.fit(catalog, memory=small, workers=1).value
