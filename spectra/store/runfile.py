@@ -31,7 +31,6 @@ from spectra.weights.records import checkpoint_from
 __all__ = [
     "asked_of",
     "is_run",
-    "opened",
     "read",
     "read_population",
     "read_report",
@@ -43,7 +42,7 @@ def _text(file: h5py.File, name: str) -> str:
 
 
 @contextmanager
-def opened(path: Path, /) -> Iterator[h5py.File]:
+def _opened(path: Path, /) -> Iterator[h5py.File]:
     """Give the HDF5 file that a run file is.
 
     Raises
@@ -94,10 +93,16 @@ def _damaged(path: Path, what: str) -> IntegrityError:
 
 def _is_of_ours(path: Path) -> bool:
     """Return whether a file that is not whole was once."""
-    with path.open("rb") as file:
-        if file.read(len(SCHEMA) + 1) == f"{SCHEMA} ".encode():
-            return True
-    return _schema_within(path) == SCHEMA
+    return _begins(path, f"{SCHEMA} ") or _schema_within(path) == SCHEMA
+
+
+def _begins(path: Path, text: str) -> bool:
+    """Return whether a file begins so; not if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(text)) == text.encode()
+    except OSError:
+        return False
 
 
 def _schema_within(path: Path) -> str | None:
@@ -127,16 +132,13 @@ class _StoredLayers(Sequence[LayerFit]):
         numbers = range(self.n_layers)[index]
         if isinstance(numbers, range):
             return tuple(self[i] for i in numbers)
-        with opened(self.path) as file:
+        with _opened(self.path) as file:
             return read_layer(file["layers"][f"{numbers:06d}"])
 
 
 def is_run(path: Path, /) -> bool:
     """Return whether a file is a run file of any schema, whole or damaged."""
-    with path.open("rb") as file:
-        if file.read(8) == SCHEMA[:8].encode():
-            return True
-    return _schema_within(path) is not None
+    return _begins(path, "spectra/") or _schema_within(path) is not None
 
 
 def asked_of(path: Path, /) -> str | None:
@@ -146,7 +148,7 @@ def asked_of(path: Path, /) -> str | None:
     """
     if not is_whole(path):
         return None
-    with opened(path) as file:
+    with _opened(path) as file:
         return str(_header(file)["asked"])
 
 
@@ -165,7 +167,7 @@ def read(path: Path, /) -> PopulationFit:
         When a byte of it is not what was written.
     """
     _require_whole(path)
-    with opened(path) as file:
+    with _opened(path) as file:
         header = _header(file)
         rows = {
             name: [json.loads(row) for row in file[name].asstr()[()]]
@@ -193,7 +195,7 @@ def read_population(path: Path, /) -> tuple[Catalog, Checkpoint | None]:
     IntegrityError
         When it is damaged.
     """
-    with opened(path) as file:
+    with _opened(path) as file:
         text = _text(file, "catalog")
         base = json.loads(_text(file, "base")) if "base" in file else None
     return (
@@ -205,7 +207,7 @@ def read_population(path: Path, /) -> tuple[Catalog, Checkpoint | None]:
 def read_report(path: Path, /) -> dict[str, Any] | None:
     """Return the overlap report of a run file, None where it has none."""
     _require_whole(path)
-    with opened(path) as file:
+    with _opened(path) as file:
         if "report" not in file:
             return None
         return dict(json.loads(_text(file, "report")))

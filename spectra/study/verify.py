@@ -36,7 +36,7 @@ class State:
     lost
         Layers, or files of units, that are not.
     report
-        Of the overlap, which is in the run file; None for none.
+        Of the overlap, which is in a damaged run file; None for none.
     """
 
     is_whole: bool
