@@ -452,7 +452,7 @@ def test_a_commit_to_the_card_makes_no_new_member(hub, tmp_path):
         grown = spectra.fit(spectra.scan(repo.id), run)
         assert grown.n_new == int(file is None)
     names = [model.id for model in grown.models]
-    assert f"{repo.id}@{moved.sha[:7]}" in names
+    assert f"{repo.id}/style@{moved.sha[:7]}" in names
     assert len(grown.models) == 26
 
 
