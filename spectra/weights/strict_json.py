@@ -47,8 +47,8 @@ class JsonError(ValueError):
 def parse(raw: bytes, /, *, depth: int) -> Any:
     """Return the value of a JSON text.
 
-    Integers of more digits than a 64-bit number has become infinite, and -0
-    becomes a float, so that neither passes for an integer.
+    Integers of more digits than a 64-bit number has become floats, infinite
+    ones beyond their range, and so does -0: neither passes for an integer.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _integer(text: str) -> int | float:
     if text == "-0":
         return -0.0
     digits = len(text.removeprefix("-"))
-    return int(text) if digits <= _DIGITS else math.inf
+    return int(text) if digits <= _DIGITS else float(text)
 
 
 def _real(text: str) -> float:

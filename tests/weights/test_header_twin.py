@@ -1,6 +1,7 @@
 """Headers against the safetensors library: never more lenient, never other."""
 
 import numpy as np
+import pytest
 import safetensors
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +119,14 @@ def test_every_dtype_of_the_format_has_a_width():
         assert read(raw).tensors[0].dtype == dtype
         if dtype != "C64":
             assert reference(raw) is not None, dtype
+
+
+@pytest.mark.parametrize(
+    ("number", "is_read"), [(2**64, True), (10**308, True), (10**309, False)]
+)
+def test_a_long_number_in_an_unknown_field_is_passed_over(number, is_read):
+    raw = built({"w": entry("U8", [1], 0, 1, more=number)}, b"w")
+    assert (reference(raw) is not None) == is_read
+    if is_read:
+        assert read(raw).tensors[0].name == "w"
+    agree(raw)

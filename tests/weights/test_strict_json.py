@@ -69,11 +69,20 @@ def test_no_integer_that_another_parser_reads_differently():
     assert math.copysign(1, parse(b"-0", depth=1)) == -1
     assert type(parse(b"-0", depth=1)) is float
     assert parse(b"9" * 5_000, depth=1) == math.inf
+    assert parse(b"-" + b"9" * 5_000, depth=1) == -math.inf
+    assert type(parse(b"9" * 20, depth=1)) is float
     assert parse(b"-12", depth=1) == -12
 
 
 @pytest.mark.parametrize(
-    "text", [b'"' + b'\\"' * 500_000, b'"' * 1_000_001, b"\\" * 1_000_000]
+    "text",
+    [
+        b'"' + b'\\"' * 500_000,
+        b'"' * 1_000_001,
+        b"\\" * 1_000_000,
+        b"[" + b"9" * 1_000_000,
+        b"[" + b"1" * 250 + b"0" * 1_000_000,
+    ],
 )
 def test_the_time_is_linear_in_hostile_text(text):
     start = time.process_time()
