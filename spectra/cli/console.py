@@ -4,7 +4,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from spectra.core.text import printable
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "document",
+    "flush",
     "number",
     "observer",
     "problem",
     "quarantined",
-    "reader_may_leave",
     "say",
     "table",
     "traceback",
@@ -33,19 +34,45 @@ _LINE = 400
 
 
 def problem(code: str, what: str) -> None:
-    """Print one line about a problem on stderr."""
-    print(printable(f"spectra: {code}: {what}", _LINE), file=sys.stderr)
+    """Print one line about a problem on stderr, if somebody reads that."""
+    try:
+        print(printable(f"spectra: {code}: {what}", _LINE), file=sys.stderr)
+    except OSError:
+        _silence(sys.stderr)
 
 
 @contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """End quietly when whoever read stdout (head, less) has gone."""
+def _to_stdout() -> Iterator[None]:
+    """End quietly when whoever read stdout (head, less) has gone.
+
+    Raises
+    ------
+    StorageError
+        Where stdout is a file that cannot be written.
+    """
     try:
         yield
     except BrokenPipeError:
-        # Python flushes stdout once more when it ends: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         raise SystemExit(0) from None
+    except OSError:
+        _silence(sys.stdout)
+        from spectra.store.atomic import refusing
+
+        with refusing(Path("standard output")):
+            raise
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what Python flushes once more when it ends go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def flush() -> None:
+    """Write out what was printed on stdout; it may be closed."""
+    if sys.stdout is not None:
+        with _to_stdout():
+            sys.stdout.flush()
 
 
 def traceback() -> None:
@@ -57,8 +84,12 @@ def traceback() -> None:
 
 
 def say(text: str = "") -> None:
-    """Print a line of plain text on stdout."""
-    with reader_may_leave():
+    """Print a line of plain text on stdout; foreign text may be in it."""
+    _write(printable(text, sys.maxsize))
+
+
+def _write(text: str) -> None:
+    with _to_stdout():
         print(text)
 
 
@@ -66,7 +97,8 @@ def document(value: Any) -> None:
     """Print one JSON document on stdout."""
     import json
 
-    say(json.dumps(value, sort_keys=True, allow_nan=False, indent=1))
+    # In ASCII: there is nothing in it that steers a terminal.
+    _write(json.dumps(value, sort_keys=True, allow_nan=False, indent=1))
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -96,7 +128,7 @@ def table(
         shown.add_column(column, justify="left" if i < left else "right")
     for first, *rest in cells:
         shown.add_row(printable(first, max(room, 20)), *rest)
-    with reader_may_leave():
+    with _to_stdout():
         console.print(shown, no_wrap=True)
 
 

@@ -36,9 +36,11 @@ def command(
         console.document(done.report.document)
         return
     show(done.report)
-    console.say(f"\n{_artefact(done.report)}")
+    console.say()
+    console.say(_artefact(done.report))
     page = next(path for path in done.files if path.suffix == ".html")
-    console.say(f"\nlook at {page}")
+    console.say()
+    console.say(f"look at {page}")
 
 
 def _artefact(report: "spectra.OverlapReport") -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 
 from spectra.cli.commands import COMMANDS, Later
-from spectra.cli.console import problem, reader_may_leave, traceback
+from spectra.cli.console import flush, problem, traceback
 from spectra.core.errors import SpectraError
 from spectra.core.provenance import version as our_version
 
@@ -87,8 +87,6 @@ def run() -> None:
             signal.signal(number, _stop)
     try:
         code = _run()
-        with reader_may_leave():
-            sys.stdout.flush()
     except _Stopped as stopped:
         notes = _notes(stopped) or ("nothing half-written was left",)
         problem("E_INTERRUPTED", "; ".join(("stopped as asked", *notes)))
@@ -105,7 +103,11 @@ def _notes(error: BaseException) -> tuple[str, ...]:
 def _run() -> int:
     """Return the exit code of the command that was typed."""
     try:
-        return app(standalone_mode=False) or 0
+        code = app(standalone_mode=False) or 0
+        flush()
+    except SystemExit:
+        # Whoever read stdout has gone; typer and rich too say so by this.
+        return 0
     except SpectraError as error:
         problem(error.code, "; ".join((str(error), *_notes(error))))
         _trace()
@@ -120,6 +122,7 @@ def _run() -> int:
         )
         _trace()
         return 1
+    return code
 
 
 def _trace() -> None:
