@@ -147,6 +147,7 @@ def test_a20_a_shard_that_is_not_listed(sharded, shard):
         "[]",
         "{}",
         '{"weight_map": []}',
+        '{"weight_map": {}}',
         '{"weight_map": {"a": 1}}',
         '{"weight_map": {"a": "x", "a": "y"}}',
         '{"weight_map": {"a": NaN}}',

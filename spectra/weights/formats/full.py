@@ -114,8 +114,10 @@ def _weight_map(
         depth=limits.depth,
     )
     owners = content.get("weight_map")
-    if not isinstance(owners, dict) or not all(
-        isinstance(shard, str) for shard in owners.values()
+    if (
+        not isinstance(owners, dict)
+        or not owners
+        or not all(isinstance(shard, str) for shard in owners.values())
     ):
         raise Quarantine("INDEX_SCHEMA", f"{index} has no weight_map of names")
     for shard in owners.values():
