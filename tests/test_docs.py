@@ -182,6 +182,21 @@ def test_every_documented_code_is_raised() -> None:
     assert first_cells(text_of("codes.md")) - codes_in_source() == set()
 
 
+def test_every_code_is_met_in_a_test() -> None:
+    """By its name, in a text that the test expects."""
+    trees = (
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "tests").rglob("*.py")
+    )
+    words = {
+        word
+        for tree in trees
+        for text in strings(tree)
+        for word in re.findall(r"\w+", text)
+    }
+    assert first_cells(text_of("codes.md")) - words == set()
+
+
 def test_codes_are_seen() -> None:
     tree = ast.parse('raise Quarantine("NONFINITE", "3 values")\nx = "ST_A"')
     assert codes_of(tree) == {"NONFINITE", "ST_A"}

@@ -37,6 +37,7 @@ def command(
     sort: options.Sort = None,
     revision: options.Revision = None,
     token: options.Token = None,
+    cap: options.Cap = [],
     base: options.Base = None,
     layers: options.Layers = [],
     rank: options.Rank = 16,

@@ -14,12 +14,14 @@ from spectra.core.settings import (
     OverlapSettings,
     help_of,
 )
+from spectra.weights.limits import CAPS, limits_of
 
 __all__ = [
     "Author",
     "Base",
     "BaseModel",
     "Bootstrap",
+    "Cap",
     "Device",
     "Draws",
     "FailOn",
@@ -106,6 +108,13 @@ def _with_token(token: str | None) -> None:
         os.environ["HF_TOKEN"] = token
 
 
+def _with_caps(caps: list[str]) -> None:
+    """Let whatever reads a foreign file find them; a wrong one is refused."""
+    limits_of(caps)
+    if caps:
+        os.environ[CAPS] = " ".join(caps)
+
+
 def _verdict(text: str) -> str:
     from spectra.statistics.verdict.rule import VERDICTS
 
@@ -146,6 +155,17 @@ Token = Annotated[
         help="Token of the hub. HF_TOKEN, or hf auth login, keep it out of"
         " the list of processes.",
         callback=_with_token,
+        expose_value=False,
+    ),
+]
+Cap = Annotated[
+    list[str],
+    typer.Option(
+        "--cap",
+        metavar="NAME=VALUE",
+        help="Let foreign files be larger, such as header_bytes=100MB;"
+        f" docs/caps.md lists the caps. Elsewhere {CAPS} sets them.",
+        callback=_with_caps,
         expose_value=False,
     ),
 ]

@@ -33,6 +33,7 @@ def command(
     sort: options.Sort = None,
     revision: options.Revision = None,
     token: options.Token = None,
+    cap: options.Cap = [],
     base: options.Base = None,
     layers: options.Layers = [],
     rank: options.Rank = 16,

@@ -37,6 +37,7 @@ def command(
     sort: options.Sort = None,
     revision: options.Revision = None,
     token: options.Token = None,
+    cap: options.Cap = [],
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Write the catalogue here."),

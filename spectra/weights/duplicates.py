@@ -37,7 +37,8 @@ def duplicates(checkpoints: Sequence[Checkpoint], /) -> dict[str, str]:
     dict
         From id to the id of the first.
     """
-    classes: list[list[Checkpoint]] = [list(checkpoints)]
+    # Nothing of one without layers is compared: it need not be read.
+    classes = [[checkpoint for checkpoint in checkpoints if checkpoint.layers]]
     for look in (_outside, _sampled, _whole):
         classes = [finer for one in classes for finer in _split(one, look)]
     return {

@@ -10,7 +10,12 @@ from types import MappingProxyType
 from spectra.core.errors import Quarantine
 from spectra.weights.bytes import FileSource, Opener, OpenFile
 
-__all__ = ["Folder", "open_folder", "repository_of"]
+__all__ = ["LEADS_OUTSIDE", "Folder", "open_folder", "repository_of"]
+
+LEADS_OUTSIDE = (
+    "is a link that leads outside the folder that is scanned; name its target"
+    " as a SOURCE of its own"
+)
 
 _REPOSITORY = "models--"
 
@@ -23,8 +28,7 @@ class Folder:
     ----------
     files
         The path of each name that it is opened by. A local link that leads
-        outside stays a link, and `~spectra.weights.bytes.FileSource` refuses
-        to open it.
+        outside stays a link, which is never opened.
     folders
         Names of those below it, in order; hidden ones and links are not
         followed.
@@ -41,7 +45,10 @@ class Folder:
 
     def open(self, name: str, /) -> AbstractContextManager[OpenFile]:
         """Open one of its files for a ``with`` block."""
-        return self.opener(self.files[name])
+        path = self.files[name]
+        if Path(path).is_symlink() and Path(path).exists():
+            raise Quarantine("SOURCE_OUTSIDE", f"{path} {LEADS_OUTSIDE}")
+        return self.opener(path)
 
     def only(self, *names: str) -> "Folder":
         """Return this folder as if it held just the files named."""

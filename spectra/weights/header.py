@@ -15,7 +15,7 @@ from spectra.core.errors import Quarantine
 from spectra.core.tensors import DTYPE_BITS, TensorRef
 from spectra.core.text import printable
 from spectra.weights.bytes import ByteSource, read_bytes
-from spectra.weights.limits import Limits
+from spectra.weights.limits import Limits, limits_of_environment
 from spectra.weights.strict_json import JsonError, is_sound, parse
 
 __all__ = ["Header", "read_header"]
@@ -80,7 +80,7 @@ def read_header(
     file
         Its path, for the references.
     limits
-        Caps; the defaults of `Limits` where None.
+        Caps; those of the environment where None.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def read_header(
     Quarantine
         With the code of the first check that fails.
     """
-    limits = limits or Limits()
+    limits = limits or limits_of_environment()
     try:
         raw = _header_bytes(source, limits)
         entries = _parse(raw, limits)

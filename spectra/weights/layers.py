@@ -217,7 +217,9 @@ def _over_limit(
     nbytes: int, side: int, limits: Limits
 ) -> tuple[str, str] | None:
     if side > limits.min_side:
-        return "LIMIT_DIM", f"min(out, in) = {side} > {limits.min_side}"
+        at = f"min(out, in) = {side} > min_side = {limits.min_side}"
+        return "LIMIT_DIM", at
     if nbytes > limits.tensor_bytes:
-        return "LIMIT_TENSOR_BYTES", f"{nbytes} B > {limits.tensor_bytes} B"
+        at = f"{nbytes} B > tensor_bytes = {limits.tensor_bytes}"
+        return "LIMIT_TENSOR_BYTES", at
     return None

@@ -1,8 +1,19 @@
 """How much of a foreign file is read before it is refused."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
-__all__ = ["Limits"]
+from spectra.backend.memory import parse_bytes
+from spectra.core.errors import UsageError
+
+__all__ = ["CAPS", "Limits", "limits_of", "limits_of_environment"]
+
+CAPS = "SPECTRA_CAPS"
+"""Environment variable with what ``--cap`` asks for, with blanks between."""
+
+_FORMAT = 100_000_000
+"""Longest header that the format itself allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +56,61 @@ class Limits:
     card_bytes: int = 64 * 2**10
     tensor_bytes: int = 16 * 2**30
     min_side: int = 32_768
+
+
+def limits_of_environment() -> Limits:
+    """Return the caps that `CAPS` asks for; the others have their defaults.
+
+    Raises
+    ------
+    UsageError
+        As `limits_of`.
+    """
+    return limits_of(os.environ.get(CAPS, "").split())
+
+
+def limits_of(texts: Iterable[str], /) -> Limits:
+    """Return the caps that ``NAME=VALUE`` texts ask for.
+
+    Raises
+    ------
+    UsageError
+        E_CAP where there is no such cap, or no such value of it.
+
+    Examples
+    --------
+    >>> limits_of(["header_bytes=100MB", "ndim=4"]).header_bytes
+    100000000
+    """
+    names = [entry.name for entry in fields(Limits)]
+    asked: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise UsageError(
+                "E_CAP",
+                f"there is no cap {name!r}",
+                advice=f"write NAME=VALUE; caps are {', '.join(names)}",
+            )
+        asked[name] = _value(name, value)
+    return Limits(**asked)
+
+
+def _value(name: str, text: str) -> int:
+    try:
+        value = parse_bytes(text) if "bytes" in name else int(text)
+    except ValueError as error:  # a UsageError is one
+        raise UsageError(
+            "E_CAP",
+            f"{text!r} is no value of {name}",
+            advice="write a number, or bytes as 100MB or 64MiB",
+        ) from error
+    most = _FORMAT if name == "header_bytes" else value
+    if not 1 <= value <= most:
+        raise UsageError(
+            "E_CAP",
+            f"{name} cannot be {text}",
+            advice="it is at least 1"
+            + (f", and at most {most}, as the format has it" * (most < value)),
+        )
+    return value

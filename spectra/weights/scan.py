@@ -17,7 +17,7 @@ from spectra.weights.factors import sort_low_rank
 from spectra.weights.formats import RawCheckpoint, read_checkpoint
 from spectra.weights.ids import unique_ids
 from spectra.weights.layers import Sorted, check_not_quantised, sort_dense
-from spectra.weights.limits import Limits
+from spectra.weights.limits import Limits, limits_of_environment
 from spectra.weights.lora import naming_of
 from spectra.weights.population import REMOTE, catalog_of, identity
 from spectra.weights.sources import Place, expand, places
@@ -71,7 +71,7 @@ def scan(
     limit
         Only as many, the first ones.
     limits
-        Caps on foreign files; the defaults of `Limits` where None.
+        Caps on foreign files; those of the environment where None.
     hub
         Finds what is not local; without one that is an error.
     on_event
@@ -87,7 +87,7 @@ def scan(
     UsageError
         E_SOURCE where a source is not there, or nothing is in it.
     """
-    limits = limits or Limits()
+    limits = limits or limits_of_environment()
     asked = tuple(os.fspath(source) for source in sources)
     members, quarantine = _members(asked, hub)
     chosen = _chosen(members, match, limit)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from spectra.core.errors import Quarantine
-from spectra.weights.folders import Folder
+from spectra.weights.folders import LEADS_OUTSIDE, Folder
 from spectra.weights.formats.full import SHARD_NAME
 from spectra.weights.formats.refused import FOREIGN, PICKLES
 
@@ -83,7 +83,8 @@ def search(listed: Callable[[Steps], Folder], steps: Steps = (), /) -> Found:
     if _is_checkpoint(folder, has_below=bool(spots)):
         return Found((Spot(steps, "", folder),))
     outside = tuple(
-        ((*steps, name), _leads_outside()) for name in folder.outside
+        ((*steps, name), Quarantine("SOURCE_OUTSIDE", LEADS_OUTSIDE))
+        for name in folder.outside
     )
     return Found((*_strays(folder, steps), *spots), outside + faults)
 
@@ -115,11 +116,3 @@ def _strays(folder: Folder, steps: Steps) -> Iterator[Spot]:
         together.setdefault((shard is not None, stem), []).append(name)
     for names in together.values():
         yield Spot(steps, names[0], folder.only(*names))
-
-
-def _leads_outside() -> Quarantine:
-    return Quarantine(
-        "SOURCE_OUTSIDE",
-        "is a link that leads outside the folder that is scanned; name its"
-        " target as a SOURCE of its own",
-    )

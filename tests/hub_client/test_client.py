@@ -206,6 +206,7 @@ def test_a_token_that_is_none_ends_the_run(hub: Hub) -> None:
         for repo in (None, REPO):
             with pytest.raises(AuthError) as caught:
                 client.json(MODELS, repo=repo)
+            assert caught.value.code == "E_AUTH"
             assert caught.value.exit_code == 6
             assert "hf_Wrong" not in str(caught.value)
     hub.settle()

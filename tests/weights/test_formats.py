@@ -384,7 +384,7 @@ def test_a22_links_stay_inside(tmp_path):
     folder = open_folder(root / "model", root=root)
     with pytest.raises(Quarantine) as caught:
         read_checkpoint(folder, limits=Limits())
-    assert caught.value.code == "SOURCE_UNREADABLE"
+    assert caught.value.code == "SOURCE_OUTSIDE"
     assert "link" in caught.value.detail
 
 
