@@ -20,6 +20,7 @@ from spectra.align.permutation import (
     match_weights,
     permuted,
 )
+from spectra.linalg.solvers import eigvalsh
 from spectra.statistics.measures import explained
 from spectra.statistics.model_axis.effect import LEVELS, eligible
 from spectra.statistics.model_axis.held_out import hold_out
@@ -161,7 +162,7 @@ def _axis(gram: Matrix) -> tuple[Vector, Vector]:
     floor = n * np.finfo(float).eps * float(np.trace(gram))
     if not np.trace(K) > floor:
         return evr, effect
-    eigenvalues = np.maximum(0.0, np.linalg.eigvalsh(K)[:0:-1])
+    eigenvalues = np.maximum(0.0, eigvalsh(K)[:0:-1])
     evr = explained(eigenvalues, LEVELS, total=float(np.trace(K)))
     sums = hold_out(K, np.diagonal(gram), range(n), levels=levels, floor=floor)
     if sums is not None and levels:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigvalsh
 from spectra.statistics.vectors import Deviations, centred
 
 __all__ = [
@@ -49,7 +50,7 @@ def explained(
 
 
 def _explained_of(K: NDArray[np.float64], levels: Levels) -> Vector:
-    eigenvalues = np.maximum(0.0, np.linalg.eigvalsh(K)[:0:-1])
+    eigenvalues = np.maximum(0.0, eigvalsh(K)[:0:-1])
     return explained(eigenvalues, levels, total=float(np.trace(K)))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigvalsh
 from spectra.subspaces.result import LayerFit
 
 __all__ = ["Deviations", "centred", "deviation_norms", "deviations"]
@@ -139,7 +140,7 @@ def deviations(layer: LayerFit, ids: Sequence[str], /) -> Deviations:
 
 def _spectrum(K: Matrix) -> Vector:
     # Ascending; the first is the zero that centring makes.
-    eigenvalues: Vector = np.maximum(0.0, np.linalg.eigvalsh(K)[:0:-1])
+    eigenvalues: Vector = np.maximum(0.0, eigvalsh(K)[:0:-1])
     return eigenvalues
 
 

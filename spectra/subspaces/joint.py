@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.linalg.gram import double_centred
+from spectra.linalg.solvers import eigh
 from spectra.subspaces.result import LayerFit
 
 __all__ = ["Subspace", "joint_subspace"]
@@ -57,7 +58,7 @@ def joint_subspace(layer: LayerFit, k: int, /) -> Subspace:
         Directions wanted; fewer are returned where the others are below the
         resolution of the arithmetic.
     """
-    values, vectors = np.linalg.eigh(double_centred(layer.inner))
+    values, vectors = eigh(double_centred(layer.inner))
     values, vectors = values[::-1], vectors[:, ::-1]
     above = int(np.count_nonzero(values > layer.resolution * values[0]))
     k = min(k, above, len(layer.members) - 1)

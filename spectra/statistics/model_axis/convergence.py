@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
+from spectra.linalg.solvers import eigh, eigvalsh
 from spectra.statistics.model_axis.resampling import Order, Places
 from spectra.statistics.vectors import Matrix, Vector
 
@@ -24,7 +25,7 @@ _TOLERANCE = 1e-6
 
 def root(K: Matrix, /) -> Matrix:
     """Return coordinates of the members, with K as their inner products."""
-    eigenvalues, vectors = np.linalg.eigh(K)
+    eigenvalues, vectors = eigh(K)
     # Ascending; the first is the zero that centring makes.
     lengths = np.sqrt(np.maximum(0.0, eigenvalues[1:]))
     coordinates: Matrix = vectors[:, 1:] * lengths
@@ -56,7 +57,7 @@ def _norm(rows: Matrix, signs: Vector) -> float:
             return float(abs(farthest))
         except ArpackError:
             pass
-    eigenvalues = np.linalg.eigvalsh((rows.T * signs) @ rows)
+    eigenvalues = eigvalsh((rows.T * signs) @ rows)
     return float(np.abs(eigenvalues[[0, -1]]).max())
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigh, eigvalsh
 from spectra.statistics.model_axis.leave_one_out import leave_one_out
 from spectra.statistics.vectors import Matrix, Vector, centred
 
@@ -138,7 +139,7 @@ def _seen(K: Matrix, h: Vector, out: NDArray[np.bool_], floor: float) -> _Seen:
     to_mean = cross.mean(axis=1)
     deviation = np.diagonal(K)[out] - 2 * to_mean + mean
     cross = cross - to_mean[:, None] - means + mean
-    eigenvalues, vectors = np.linalg.eigh(centred(training))
+    eigenvalues, vectors = eigh(centred(training))
     # Centring leaves one eigenvalue zero, the first up to rounding.
     eigenvalues, vectors = eigenvalues[:0:-1], vectors[:, :0:-1]
     kept = eigenvalues > floor
@@ -169,7 +170,7 @@ def _alone(
     """
     n = len(K)
     single = [int(np.argmax(out)) for out in outs if out.sum() == 1]
-    if n < _MANY or not single or np.linalg.eigvalsh(K)[1] <= floor:
+    if n < _MANY or not single or eigvalsh(K)[1] <= floor:
         return {}
     found = leave_one_out(K, h, min(n - 2, 2 * max(levels)))
     # From the others' mean a member lies N / (N - 1) as far as from all's.

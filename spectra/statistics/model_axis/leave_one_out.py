@@ -17,6 +17,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigh
 from spectra.statistics.vectors import Matrix, Vector
 
 __all__ = ["LeftOut", "leave_one_out"]
@@ -68,7 +69,7 @@ def leave_one_out(K: Matrix, h: Vector, count: int, /) -> LeftOut:
         At most N - 2.
     """
     n = len(K)
-    eigenvalues, V = np.linalg.eigh(K)
+    eigenvalues, V = eigh(K)
     eigenvalues, V = eigenvalues[:0:-1], V[:, :0:-1]
     powers, whole = np.zeros((2, n, count))
     solved = np.ones(n, bool)

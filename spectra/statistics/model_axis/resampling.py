@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigh, eigvalsh
 from spectra.statistics.measures import evr, explained, participation_ratio
 from spectra.statistics.vectors import Deviations, Matrix, Vector, centred
 
@@ -93,7 +94,7 @@ def parts(
             n = len(places)
             inner[:n, :n] = centred(K[np.ix_(places, places)])
         energies = np.trace(stack, axis1=1, axis2=2).tolist()
-        spectra, bases = np.linalg.eigh(stack)
+        spectra, bases = eigh(stack)
         for i, (_, places) in enumerate(batch):
             n = len(places)
             leading = slice(None, -min(count, n - 1) - 1, -1)
@@ -272,7 +273,7 @@ def _resampled_spectra(
             kept = np.flatnonzero(drawn)
             n = len(kept)
             inner[:n, :n] = _of_copies(K[np.ix_(kept, kept)], drawn[kept])
-        spectra[batch, :size] = np.linalg.eigvalsh(stack)[:, ::-1]
+        spectra[batch, :size] = eigvalsh(stack)[:, ::-1]
     return np.maximum(0.0, spectra)
 
 

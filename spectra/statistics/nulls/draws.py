@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigvalsh
 from spectra.statistics import measures
 from spectra.statistics.vectors import Deviations, deviation_norms
 from spectra.subspaces.result import LayerFit
@@ -86,7 +87,7 @@ def _centred(grams: Matrix) -> Matrix:
 
 
 def _evr(grams: Matrix, _: Deviations, levels: Levels) -> Matrix:
-    values = np.linalg.eigvalsh(_centred(grams))[:, :0:-1]
+    values = eigvalsh(_centred(grams))[:, :0:-1]
     sums: Matrix = np.cumsum(np.maximum(0.0, values), axis=1)
     return (sums / sums[:, -1:])[:, np.array(levels) - 1]
 

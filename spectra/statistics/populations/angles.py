@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectra.linalg.gram import eigenpairs
+from spectra.linalg.solvers import svdvals
 from spectra.statistics.vectors import Matrix, Vector, centred
 
 __all__ = ["Bases", "Pair"]
@@ -78,7 +79,7 @@ class Pair:
         M = bases[0].T @ self.between @ bases[1]
         if k > min(M.shape):
             return np.empty(0)
-        values = np.linalg.svd(M[:k, :k], compute_uv=False)
+        values = svdvals(M[:k, :k])
         return np.asarray(np.minimum(1.0, values))
 
     def shares(self, bases: Bases, levels: Sequence[int], /) -> Matrix:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.core.settings import OverlapSettings
+from spectra.linalg.solvers import eigvalsh
 from spectra.statistics.measures import explained
 from spectra.statistics.nulls.table import SIDE_NULL
 from spectra.statistics.plain import by_level, with_reason
@@ -147,7 +148,7 @@ def _alone(side: SideFit, levels: Sequence[int]) -> Vector:
     """Return the EVR of one member of each group."""
     if side.folds is None:
         return np.full(len(levels), np.nan)
-    values = np.linalg.eigvalsh(side.folds.sums.sum(axis=0))[::-1]
+    values = eigvalsh(side.folds.sums.sum(axis=0))[::-1]
     total = float(side.folds.traces.sum())
     return explained(np.maximum(0.0, values), levels, total=total)
 

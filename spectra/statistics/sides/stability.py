@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigh, eigvalsh
 from spectra.subspaces.result import Folds
 
 __all__ = ["SideStability", "side_stability", "split_halves"]
@@ -105,8 +106,7 @@ def _halves(sums: Matrix, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
 def _overlaps(
     first: Matrix, second: Matrix, levels: Sequence[int]
 ) -> list[float]:
-    U = np.linalg.eigh(first)[1][:, ::-1]
-    V = np.linalg.eigh(second)[1][:, ::-1]
+    U, V = eigh(np.stack((first, second)))[1][:, :, ::-1]
     squares = (U.T @ V) ** 2
     # All of a small space is the same in both halves whatever it holds.
     return [
@@ -116,15 +116,15 @@ def _overlaps(
 
 
 def _largest_gap(total: Matrix) -> int:
-    values = np.linalg.eigvalsh(total)[::-1]
+    values = eigvalsh(total)[::-1]
     return int(np.argmax(values[:16] - np.append(values, 0.0)[1:17])) + 1
 
 
 def _bound(first: Matrix, second: Matrix, k: int) -> float:
-    difference = np.abs(np.linalg.eigvalsh(first - second)).max()
+    difference = np.abs(eigvalsh(first - second)).max()
     gaps = []
     for half in (first, second):
-        values = np.append(np.linalg.eigvalsh(half)[::-1], 0.0)
+        values = np.append(eigvalsh(half)[::-1], 0.0)
         gaps.append(values[k - 1] - values[k])
     gap = min(gaps)
     return float(2 * difference / gap) if gap > 0 else float("inf")
