@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spectra.core.errors import StorageError
 
-__all__ = ["flush", "refusing", "replacing"]
+__all__ = ["flush", "make_folder", "refusing", "replacing"]
 
 _CODES = {
     errno.ENOSPC: "E_DISK_FULL",
@@ -56,7 +56,7 @@ def replacing(path: Path, /, *, part_of: Path | None = None) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with refusing(part_of or path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             yield temporary
             flush(temporary)
             temporary.replace(path)
@@ -73,3 +73,11 @@ def flush(path: Path, /) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: Path, /) -> None:
+    """Make a folder that need not be missing; its name is on the disk then."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        flush(each.parent)

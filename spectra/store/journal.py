@@ -20,7 +20,7 @@ from pathlib import Path
 
 from spectra.core.catalog import Quarantined
 from spectra.core.errors import LockedError
-from spectra.store.atomic import refusing, replacing
+from spectra.store.atomic import make_folder, refusing, replacing
 from spectra.store.units import header_within, pack
 from spectra.subspaces.result import LayerOutcome
 
@@ -87,11 +87,18 @@ class Journal:
         return tuple(path for path in sorted(units) if not _is_whole(path))
 
     def find(self, key: str, /) -> Unit | None:
-        """Return the unit of that key, None where it is not whole."""
+        """Return the unit of that key, None where it is not whole.
+
+        Raises
+        ------
+        StorageError
+            When what stands there can be neither read nor taken away.
+        """
         for path in sorted(self.folder.glob(f"{key}.*")):
-            if _is_whole(path):
-                return _unit(path)
-            path.unlink()
+            with refusing(path):
+                if _is_whole(path):
+                    return _unit(path)
+                path.unlink()
         return None
 
     def keep(self, key: str, outcome: LayerOutcome, /) -> Unit:
@@ -124,6 +131,8 @@ class Journal:
 
 
 def _is_whole(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb", buffering=0) as file:
         digest = hashlib.file_digest(file, "sha256")
     return digest.hexdigest() == path.suffix[1:]
@@ -181,7 +190,7 @@ def _locked(folder: Path) -> int:
     """
     for attempt in range(_ATTEMPTS):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             descriptor = os.open(
                 folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
             )

@@ -104,10 +104,13 @@ def made(folder):
 
 
 class Forks:
-    """Fits under strace that need not wait for imports."""
+    """Fits under strace that need not wait for imports.
 
-    def __init__(self, fitting):
-        self.fitting = fitting
+    What a fit prints goes to `said`, or to a file beside its run.
+    """
+
+    def __init__(self, fitting, said=None):
+        self.fitting, self.said = fitting, said
         self.process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(FORKS)],
             stdin=subprocess.PIPE,
@@ -116,15 +119,15 @@ class Forks:
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
 
-    def __call__(self, run, *options, workers=1):
+    def __call__(self, run, *options, workers=1, trace=None):
         """Fit into `run` under strace with those options.
 
         Returns the exit code and the lines it has printed.
         """
-        with self._child(run, workers) as (pid, ended):
+        trace = trace or run.with_name("trace")
+        with self.child(run, workers) as (pid, ended):
             strace = subprocess.Popen(
-                ["strace", "-f", "-o", str(run.with_name("trace")),
-                 "-p", str(pid), *options],
+                ["strace", "-f", "-o", str(trace), "-p", str(pid), *options],
                 stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
             attached = strace.stderr.readline()
@@ -136,7 +139,7 @@ class Forks:
 
     def killed_after(self, run, seconds, *, workers):
         """Fit into `run`, and kill it when it has run for that long."""
-        with self._child(run, workers) as (pid, ended):
+        with self.child(run, workers) as (pid, ended):
             os.kill(pid, signal.SIGCONT)
             time.sleep(seconds)
             os.kill(pid, signal.SIGKILL)  # A zombie, where it has ended.
@@ -144,17 +147,17 @@ class Forks:
 
     def killed_at(self, run, n_lines, *, workers):
         """Fit into `run`, and kill it when it has printed so many lines."""
-        with self._child(run, workers) as (pid, ended):
+        with self.child(run, workers) as (pid, ended):
             os.kill(pid, signal.SIGCONT)
-            said = run.with_name("said")
+            said = self.said or run.with_name("said")
             until(lambda: said.read_text().count("\n") >= n_lines)
             os.kill(pid, signal.SIGKILL)
             return ended()[1]
 
     @contextmanager
-    def _child(self, run, workers):
+    def child(self, run, workers):
         """Give a process that is about to fit, and a way to wait for it."""
-        said = run.with_name("said")
+        said = self.said or run.with_name("said")
         words = (self.fitting.catalog, run, said, workers)
         self._tell("\t".join(map(str, words)))
         pid = int(self.process.stdout.readline())
@@ -165,9 +168,16 @@ class Forks:
             code = int(self.process.stdout.readline())
             lines = said.read_text().splitlines()
             said.unlink()
+            waiting.clear()
             return code, lines
 
-        yield pid, ended
+        waiting = [pid]
+        try:
+            yield pid, ended
+        finally:
+            # Where the test has failed in between.
+            for left in waiting:
+                os.kill(left, signal.SIGKILL)
 
     def _tell(self, line):
         self.process.stdin.write(f"{line}\n")
