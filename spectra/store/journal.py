@@ -171,8 +171,9 @@ def journal(run: Path, /) -> Iterator[Journal]:
     with refusing(folder):
         descriptor = _locked(folder)
     try:
-        for half in folder.glob(".*.tmp"):
-            half.unlink()
+        with refusing(folder):
+            for half in folder.glob(".*.tmp"):
+                half.unlink()
         yield Journal(folder)
     finally:
         with contextlib.suppress(OSError):

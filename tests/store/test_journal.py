@@ -51,6 +51,30 @@ def test_no_byte_of_a_unit_can_change_unnoticed(run):
             assert not unit.path.exists()
 
 
+def test_what_is_no_file_is_no_unit(run):
+    """Found by the fuzzer: a folder or a pipe of that name, a dead link."""
+    with journal(run) as kept:
+        path = kept.keep(KEY, OUTCOME).path
+        for make in (
+            lambda: path.symlink_to("nowhere"),
+            lambda: os.mkfifo(path),
+        ):
+            path.unlink()
+            make()
+            assert kept.damaged() == (path,)
+            assert kept.find(KEY) is None
+            unit = kept.keep(KEY, OUTCOME)
+            assert kept.find(KEY) == unit
+        path.unlink()
+        path.mkdir()
+        assert kept.damaged() == (path,)
+        with pytest.raises(StorageError, match="cannot write"):
+            kept.find(KEY)
+    (path.parent / ".half.tmp").mkdir()
+    with pytest.raises(StorageError), journal(run):
+        pass
+
+
 def test_a_key_has_one_unit(run):
     with journal(run) as kept:
         kept.keep(KEY, OUTCOME)
