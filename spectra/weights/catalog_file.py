@@ -9,6 +9,7 @@ from typing import Any
 from spectra.core.catalog import Catalog
 from spectra.core.errors import IntegrityError, StorageError
 from spectra.core.provenance import version
+from spectra.core.text import printable
 from spectra.weights.records import (
     architecture_from,
     architecture_record,
@@ -16,6 +17,7 @@ from spectra.weights.records import (
     checkpoint_record,
     quarantined_from,
     quarantined_record,
+    text_from,
 )
 
 __all__ = [
@@ -31,6 +33,14 @@ __all__ = [
 SCHEMA = "spectra-catalog/1"
 _ENDING = ".jsonl"
 _LONG = ("files", "layers", "skipped", "record")
+_OF_ANOTHER_FORM = (
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What comes of a text that is JSON of another kind, or none."""
 
 
 def is_catalog(source: str, /) -> bool:
@@ -88,9 +98,9 @@ def catalog_from(text: str, /, *, path: str) -> Catalog:
         head, *records = [json.loads(line) for line in text.splitlines()]
         catalog = _catalog(head, records)
         whole = head["schema"] == SCHEMA and head["n_records"] == len(records)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except _OF_ANOTHER_FORM as error:
         raise IntegrityError(
-            path, f"is not a catalogue of spectra ({error})"
+            path, f"is not a catalogue of spectra ({printable(str(error))})"
         ) from error
     if not whole:
         raise IntegrityError(path, f"is not a whole {SCHEMA} file")
@@ -175,7 +185,7 @@ def _catalog(head: dict[str, Any], records: list[dict[str, Any]]) -> Catalog:
             for record in records
             if record["record"] == "quarantine"
         ),
-        tuple(head["sources"]),
+        tuple(map(text_from, head["sources"])),
     )
 
 

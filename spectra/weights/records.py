@@ -1,5 +1,10 @@
-"""Values of the catalogue as JSON records, and back without loss."""
+"""Values of the catalogue as JSON records, and back without loss.
 
+On the way back a record of another form raises a LookupError, TypeError or
+ValueError: what is read from a file is of the types that it is said to be of.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +18,7 @@ from spectra.core.catalog import (
     Quarantined,
     Skipped,
 )
-from spectra.core.tensors import FileRef, TensorRef
+from spectra.core.tensors import DTYPE_BITS, FileRef, TensorRef
 from spectra.weights.coverage import coverage_counts
 
 __all__ = [
@@ -24,12 +29,12 @@ __all__ = [
     "key_record",
     "quarantined_from",
     "quarantined_record",
+    "text_from",
 ]
 
-_PLAIN = (
-    "id", "revision", "path", "architecture", "license", "base_claim",
-    "duplicate_of",
-)  # fmt: skip
+_TEXTS = ("id", "path", "architecture")
+_CLAIMS = ("revision", "license", "base_claim", "duplicate_of")
+_PLAIN = (*_TEXTS, *_CLAIMS)
 _FILE = ("path", "nbytes", "mtime_ns", "header_sha256", "etag")
 
 
@@ -56,18 +61,22 @@ def checkpoint_record(model: Checkpoint, /) -> dict[str, Any]:
 
 def checkpoint_from(record: Mapping[str, Any], /) -> Checkpoint:
     """Return the checkpoint that a record was made of."""
-    files = tuple(
-        FileRef(**{name: file[name] for name in _FILE})
-        for file in record["files"]
-    )
+    files = tuple(_file_from(file) for file in record["files"])
+    plain: dict[str, Any] = {
+        **{name: text_from(record[name]) for name in _TEXTS},
+        **{name: _claim(record[name]) for name in _CLAIMS},
+    }
     return Checkpoint(
-        **{name: record[name] for name in _PLAIN},
+        **plain,
         files=files,
         layers=tuple(
             (_key_from(layer), _source_from(layer, files))
             for layer in record["layers"]
         ),
-        skipped=tuple(Skipped(*entry) for entry in record["skipped"]),
+        skipped=tuple(
+            Skipped(text_from(tensor), text_from(reason))
+            for tensor, reason in record["skipped"]
+        ),
     )
 
 
@@ -85,9 +94,9 @@ def architecture_record(architecture: Architecture, /) -> dict[str, Any]:
 def architecture_from(record: Mapping[str, Any], /) -> Architecture:
     """Return the architecture that a record was made of."""
     return Architecture(
-        record["id"],
+        text_from(record["id"]),
         tuple(_key_from(layer) for layer in record["layers"]),
-        tuple(record["members"]),
+        tuple(text_from(member) for member in record["members"]),
     )
 
 
@@ -104,7 +113,10 @@ def quarantined_record(entry: Quarantined, /) -> dict[str, Any]:
 def quarantined_from(record: Mapping[str, Any], /) -> Quarantined:
     """Return the entry that a record was made of."""
     return Quarantined(
-        record["id"], record["layer"], record["code"], record["detail"]
+        text_from(record["id"]),
+        _claim(record["layer"]),
+        text_from(record["code"]),
+        text_from(record["detail"]),
     )
 
 
@@ -114,8 +126,21 @@ def key_record(key: LayerKey, /) -> dict[str, Any]:
 
 
 def _key_from(record: Mapping[str, Any]) -> LayerKey:
-    out, inner = record["shape"]
-    return LayerKey(record["name"], (out, inner), record["kind"])
+    out, inner = map(_count, record["shape"])
+    kind = record["kind"]
+    if kind not in ("dense", "low-rank"):
+        raise ValueError(f"no kind of layer: {kind!r}")
+    return LayerKey(text_from(record["name"]), (out, inner), kind)
+
+
+def _file_from(record: Mapping[str, Any]) -> FileRef:
+    return FileRef(
+        text_from(record["path"]),
+        _count(record["nbytes"]),
+        _integer(record["mtime_ns"]),
+        text_from(record["header_sha256"]),
+        _claim(record["etag"]),
+    )
 
 
 def _source_record(
@@ -136,14 +161,18 @@ def _source_record(
 def _source_from(
     record: Mapping[str, Any], files: Sequence[FileRef]
 ) -> LayerSource:
+    out, inner = record["shape"]
     if record["kind"] == "dense":
         weight = _tensor_from(record["weight"], files)
-        return DenseSource(weight, transposed=record["transposed"])
-    return LowRankSource(
-        _tensor_from(record["A"], files),
-        _tensor_from(record["B"], files),
-        record["scale"],
-    )
+        if weight.size != out * inner:
+            raise ValueError(f"a layer of {out} x {inner} is {weight.shape}")
+        return DenseSource(weight, transposed=_flag(record["transposed"]))
+    A = _tensor_from(record["A"], files)
+    B = _tensor_from(record["B"], files)
+    rank = A.shape[0]
+    if A.shape != (rank, inner) or B.shape != (out, rank):
+        raise ValueError(f"a layer of {out} x {inner} is {B.shape} {A.shape}")
+    return LowRankSource(A, B, _scale(record["scale"]))
 
 
 def _tensor_record(ref: TensorRef, places: Mapping[str, int]) -> list[Any]:
@@ -155,4 +184,50 @@ def _tensor_record(ref: TensorRef, places: Mapping[str, int]) -> list[Any]:
 
 def _tensor_from(entry: Sequence[Any], files: Sequence[FileRef]) -> TensorRef:
     place, name, start, stop, dtype, shape = entry
-    return TensorRef(files[place].path, name, start, stop, dtype, tuple(shape))
+    file = files[_count(place)]
+    ref = TensorRef(
+        file.path,
+        text_from(name),
+        _count(start),
+        _count(stop),
+        text_from(dtype),
+        tuple(map(_count, shape)),
+    )
+    if ref.size * DTYPE_BITS[dtype] != 8 * ref.nbytes or stop > file.nbytes:
+        raise ValueError(f"bytes {start} to {stop} are no {dtype} {shape}")
+    return ref
+
+
+def text_from(value: Any, /) -> str:
+    """Return a value that must be a text, or raise TypeError."""
+    if type(value) is not str:
+        raise TypeError(f"no text: {value!r}")
+    return value
+
+
+def _claim(value: Any) -> str | None:
+    return None if value is None else text_from(value)
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"no integer: {value!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if _integer(value) < 0:
+        raise ValueError(f"less than nothing: {value!r}")
+    return int(value)
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError(f"neither true nor false: {value!r}")
+    return value
+
+
+def _scale(value: Any) -> float:
+    if type(value) is not float or not 0 < value < math.inf:
+        raise ValueError(f"no scale: {value!r}")
+    return value

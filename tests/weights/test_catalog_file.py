@@ -1,4 +1,5 @@
 import json
+import math
 import os
 
 import pytest
@@ -16,10 +17,12 @@ from spectra.core.catalog import (
     Skipped,
 )
 from spectra.core.errors import IntegrityError, StorageError
-from spectra.core.tensors import FileRef, TensorRef
+from spectra.core.tensors import DTYPE_BITS, FileRef, TensorRef
 from spectra.weights.catalog_file import (
     SCHEMA,
+    catalog_from,
     catalog_json,
+    catalog_text,
     is_catalog,
     read_catalog,
     write_catalog,
@@ -36,40 +39,40 @@ shapes = st.tuples(counts, counts)
 def checkpoints(draw):
     files = draw(
         st.lists(
-            st.builds(FileRef, text, counts, counts, text),
+            st.builds(
+                FileRef, text, st.integers(2**62, 2**63), counts, text, maybe
+            ),
             min_size=1,
             max_size=2,
             unique_by=lambda file: file.path,
         )
     )
-    refs = st.builds(
-        TensorRef,
-        st.sampled_from([file.path for file in files]),
-        text,
-        counts,
-        counts,
-        text,
-        st.lists(counts, max_size=3).map(tuple),
-    )
-    dense = st.tuples(
-        st.builds(LayerKey, text, shapes, st.just("dense")),
-        st.builds(DenseSource, refs, st.booleans()),
-    )
-    low = st.tuples(
-        st.builds(LayerKey, text, shapes, st.just("low-rank")),
-        st.builds(
-            LowRankSource,
-            refs,
-            refs,
-            st.floats(allow_nan=False, allow_infinity=False),
-        ),
-    )
+
+    def tensor(*shape):
+        dtype = draw(st.sampled_from(["F64", "BF16", "F8_E4M3"]))
+        nbytes = DTYPE_BITS[dtype] // 8 * math.prod(shape)
+        start = draw(counts)
+        file = draw(st.sampled_from(files)).path
+        return TensorRef(file, draw(text), start, start + nbytes, dtype, shape)
+
+    def layer():
+        out, inner, rank = (draw(st.integers(0, 2**20)) for _ in range(3))
+        kind = draw(st.sampled_from(["dense", "low-rank"]))
+        key = LayerKey(draw(text), (out, inner), kind)
+        if kind == "dense":
+            shape = draw(st.sampled_from([(out, inner), (inner, 1, out)]))
+            return key, DenseSource(tensor(*shape), draw(st.booleans()))
+        scale = draw(st.floats(0, exclude_min=True, allow_infinity=False))
+        return key, LowRankSource(
+            tensor(rank, inner), tensor(out, rank), scale
+        )
+
     return Checkpoint(
         draw(text),
         draw(maybe),
         draw(text),
         tuple(files),
-        tuple(draw(st.lists(dense | low, max_size=3))),
+        tuple(layer() for _ in range(draw(st.integers(0, 3)))),
         tuple(draw(st.lists(st.builds(Skipped, text, text), max_size=2))),
         draw(text),
         draw(maybe),
@@ -165,13 +168,73 @@ def written(tmp_path):
         lambda text: "".join(text.splitlines(keepends=True)[:-1]),
         lambda text: text.replace("catalog/1", "catalog/2"),
         lambda text: text.replace('"code"', '"kode"'),
+        lambda text: text.replace('"a"', "null"),
         lambda text: text + "é",
+        lambda text: text + "[" * 100_000,
     ],
 )
 def test_what_is_no_whole_catalogue(written, change):
     written.write_text(change(written.read_text()), "utf-8")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError) as caught:
         read_catalog(written)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.fixture
+def described(tmp_path):
+    """A catalogue of one layer, as text."""
+    weight = TensorRef("/f", "w", 80, 128, "F32", (3, 4))
+    layer = LayerKey("w", (3, 4), "dense"), DenseSource(weight)
+    file = FileRef("/f", 128, 5, "0f")
+    model = Checkpoint(
+        "m", None, "/f", (file,), (layer,), (Skipped("b", "S"),)
+    )
+    return catalog_text(Catalog((model,), ()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"id": "m"', '"id": 5'),
+        ('"id": "m"', '"id": ["m"]'),
+        ('"license": null', '"license": {}'),
+        ('"mtime_ns": 5', '"mtime_ns": 5.0'),
+        ('"nbytes": 128', '"nbytes": -1'),
+        ('"nbytes": 128', '"nbytes": 127'),
+        ('"path": "/f"', '"path": null'),
+        ('"kind": "dense"', '"kind": "sparse"'),
+        ('"shape": [3, 4]', '"shape": [3, 5]'),
+        ('"shape": [3, 4]', '"shape": [3.0, 4]'),
+        ("80, 128", "79, 128"),
+        ("80, 128", "-1, 47"),
+        ("[0, ", "[-1, "),
+        ("[0, ", "[1, "),
+        ('"F32"', '"F16"'),
+        ('"F32"', '"F31"'),
+        ('"transposed": false', '"transposed": 0'),
+        ('[["b", "S"]]', '[["b", 5]]'),
+        ('[["b", "S"]]', '[["b"]]'),
+    ],
+)
+def test_a_field_that_cannot_be_is_found(described, old, new):
+    """Found by the fuzzer: each ended in an error that nobody planned for."""
+    assert catalog_from(described, path="f").models
+    changed = described.replace(old, new)
+    assert changed != described
+    with pytest.raises(IntegrityError):
+        catalog_from(changed, path="f")
+
+
+@pytest.mark.parametrize("scale", ["NaN", "Infinity", "0.0", "-1.0", "1"])
+def test_a_scale_that_cannot_be_is_found(scale):
+    A = TensorRef("/f", "A", 0, 8, "F32", (1, 2))
+    B = TensorRef("/f", "B", 8, 16, "F32", (2, 1))
+    layer = LayerKey("w", (2, 2), "low-rank"), LowRankSource(A, B, 0.5)
+    model = Checkpoint("m", None, "/f", (FileRef("/f", 16, 5, ""),), (layer,))
+    text = catalog_text(Catalog((model,), ()))
+    assert catalog_from(text, path="f").models == (model,)
+    with pytest.raises(IntegrityError):
+        catalog_from(text.replace("0.5", scale), path="f")
 
 
 def test_a_failed_write_leaves_the_old_file(written, monkeypatch):
