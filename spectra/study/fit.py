@@ -4,7 +4,7 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -164,9 +164,12 @@ def _telling(kept: Journal, total: int) -> Iterator[None]:
         kept.clear()
         raise
     except BaseException as error:
-        error.add_note(
-            f"kept {len(kept)}/{total} layers; the same command goes on there"
-        )
+        # Where even the folder cannot be listed, that is not the news.
+        with suppress(OSError):
+            error.add_note(
+                f"kept {len(kept)}/{total} layers;"
+                " the same command goes on there"
+            )
         raise
 
 
