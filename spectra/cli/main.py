@@ -1,5 +1,6 @@
 """``spectra``: one command, one sub-command a module."""
 
+import errno
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import typer
 
 from spectra.cli.commands import COMMANDS, Later
 from spectra.cli.console import flush, problem, traceback
-from spectra.core.errors import SpectraError
+from spectra.core.errors import SpectraError, StorageError
 from spectra.core.provenance import version as our_version
 
 __all__ = ["app", "run"]
@@ -72,6 +73,12 @@ class _Stopped(BaseException):
 
 _USAGE = 2
 
+_REFUSALS = (
+    errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT,
+    errno.EROFS,
+)  # fmt: skip
+"""What a system in trouble says, whatever it is asked for."""
+
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """End the work in hand; a second signal ends the process at once."""
@@ -116,6 +123,10 @@ def _run() -> int:
         if isinstance(error, _Mistyped):
             error.show()
             return _USAGE
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            problem("E_STORAGE", "; ".join((str(error), *_notes(error))))
+            _trace()
+            return StorageError.exit_code
         problem(
             "E_BUG",
             f"{type(error).__name__}: {error}; see: spectra --debug ...",
