@@ -19,7 +19,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
 .PHONY: help demo test test-all check lint format types imports doctests \
-	spelling bench test-gpu bench-gpu constraints clean
+	spelling fuzz bench test-gpu bench-gpu constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, with the slow ones"
 	@echo "make check     lint format types imports doctests spelling (each a target)"
+	@echo "make fuzz      the readers of foreign files on mutants, until Ctrl-C"
 	@echo "make bench     the benchmarks; their figures in docs/performance.md"
 	@echo "make test-gpu  the tests that need a GPU; skipped where there is none"
 	@echo "make bench-gpu a GPU beside its floors; its figures in docs/gpu.md"
@@ -62,6 +63,12 @@ doctests: .venv/.lint
 
 spelling: .venv/.lint
 	$(BIN)/codespell
+
+# `make fuzz FUZZ="--seconds 60 --seed 1"` ends, and can be had again.
+FUZZ ?= --forever
+
+fuzz: .venv/.test
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
