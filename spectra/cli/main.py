@@ -11,6 +11,7 @@ import typer
 
 from spectra.cli.commands import COMMANDS, Later
 from spectra.cli.console import flush, problem, traceback
+from spectra.cli.streams import keep_stdout
 from spectra.core.errors import SpectraError, StorageError
 from spectra.core.provenance import version as our_version
 
@@ -89,6 +90,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def run() -> None:
     """Run the command line; every error becomes one line and an exit code."""
+    keep_stdout()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
