@@ -42,10 +42,11 @@ FORKS = """
             print(os.waitstatus_to_exitcode(status), flush=True)
             continue
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT, 0o666), 1)
+        scanned = spectra.scan(catalog)
         os.kill(os.getpid(), signal.SIGSTOP)
         try:
             spectra.fit(
-                spectra.scan(catalog), run, workers=int(workers),
+                scanned, run, workers=int(workers),
                 on_event=lambda event: say(event.subject),
             )
         except spectra.core.errors.SpectraError as error:
@@ -55,7 +56,7 @@ FORKS = """
 """
 """A process that has imported everything; each line makes it fit in a child.
 
-The child stops before it begins, so that a tracer can be attached.
+The child stops before it fits, so that a tracer can be attached.
 """
 
 
