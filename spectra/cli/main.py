@@ -76,7 +76,7 @@ _USAGE = 2
 
 _REFUSALS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT,
-    errno.EROFS,
+    errno.EROFS, errno.ENAMETOOLONG,
 )  # fmt: skip
 """What a system in trouble says, whatever it is asked for."""
 
