@@ -5,6 +5,8 @@ ValueError: what is read from a file is of the types that it is said to be of.
 """
 
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,9 +34,10 @@ __all__ = [
     "text_from",
 ]
 
-_TEXTS = ("id", "path", "architecture")
+_TEXTS = ("id", "architecture")
 _CLAIMS = ("revision", "license", "base_claim", "duplicate_of")
-_PLAIN = (*_TEXTS, *_CLAIMS)
+_PLAIN = (*_TEXTS, "path", *_CLAIMS)
+_SHA256 = re.compile("[0-9a-f]{64}")
 _FILE = ("path", "nbytes", "mtime_ns", "header_sha256", "etag")
 
 
@@ -68,6 +71,7 @@ def checkpoint_from(record: Mapping[str, Any], /) -> Checkpoint:
     }
     return Checkpoint(
         **plain,
+        path=_path(record["path"]),
         files=files,
         layers=tuple(
             (_key_from(layer), _source_from(layer, files))
@@ -135,10 +139,10 @@ def _key_from(record: Mapping[str, Any]) -> LayerKey:
 
 def _file_from(record: Mapping[str, Any]) -> FileRef:
     return FileRef(
-        text_from(record["path"]),
+        _path(record["path"]),
         _count(record["nbytes"]),
         _integer(record["mtime_ns"]),
-        text_from(record["header_sha256"]),
+        _digest(record["header_sha256"]),
         _claim(record["etag"]),
     )
 
@@ -203,6 +207,19 @@ def text_from(value: Any, /) -> str:
     if type(value) is not str:
         raise TypeError(f"no text: {value!r}")
     return value
+
+
+def _path(value: Any) -> str:
+    """Return a text that the system takes for a path."""
+    if b"\0" in os.fsencode(text_from(value)):
+        raise ValueError(f"no path: {value!r}")
+    return str(value)
+
+
+def _digest(value: Any) -> str:
+    if not _SHA256.fullmatch(text_from(value)):
+        raise ValueError(f"no SHA-256: {value!r}")
+    return str(value)
 
 
 def _claim(value: Any) -> str | None:

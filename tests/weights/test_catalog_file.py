@@ -31,6 +31,8 @@ from spectra.weights.scan import scan
 
 text = st.text(st.characters(), max_size=6)
 maybe = st.none() | text
+digests = st.sampled_from(["0f" * 32, "12" * 32])
+paths = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 counts = st.integers(0, 2**60)
 shapes = st.tuples(counts, counts)
 
@@ -40,7 +42,12 @@ def checkpoints(draw):
     files = draw(
         st.lists(
             st.builds(
-                FileRef, text, st.integers(2**62, 2**63), counts, text, maybe
+                FileRef,
+                paths,
+                st.integers(2**62, 2**63),
+                counts,
+                digests,
+                maybe,
             ),
             min_size=1,
             max_size=2,
@@ -70,7 +77,7 @@ def checkpoints(draw):
     return Checkpoint(
         draw(text),
         draw(maybe),
-        draw(text),
+        draw(paths),
         tuple(files),
         tuple(layer() for _ in range(draw(st.integers(0, 3)))),
         tuple(draw(st.lists(st.builds(Skipped, text, text), max_size=2))),
@@ -185,7 +192,7 @@ def described(tmp_path):
     """A catalogue of one layer, as text."""
     weight = TensorRef("/f", "w", 80, 128, "F32", (3, 4))
     layer = LayerKey("w", (3, 4), "dense"), DenseSource(weight)
-    file = FileRef("/f", 128, 5, "0f")
+    file = FileRef("/f", 128, 5, "0f" * 32)
     model = Checkpoint(
         "m", None, "/f", (file,), (layer,), (Skipped("b", "S"),)
     )
@@ -198,10 +205,13 @@ def described(tmp_path):
         ('"id": "m"', '"id": 5'),
         ('"id": "m"', '"id": ["m"]'),
         ('"license": null', '"license": {}'),
+        ('"header_sha256": "0f0', '"header_sha256": "\\ud800f'),
         ('"mtime_ns": 5', '"mtime_ns": 5.0'),
         ('"nbytes": 128', '"nbytes": -1'),
         ('"nbytes": 128', '"nbytes": 127'),
         ('"path": "/f"', '"path": null'),
+        ('"path": "/f"', '"path": "/f\\u0000"'),
+        ('"path": "/f"', '"path": "/\\ud800"'),
         ('"kind": "dense"', '"kind": "sparse"'),
         ('"shape": [3, 4]', '"shape": [3, 5]'),
         ('"shape": [3, 4]', '"shape": [3.0, 4]'),
@@ -230,7 +240,9 @@ def test_a_scale_that_cannot_be_is_found(scale):
     A = TensorRef("/f", "A", 0, 8, "F32", (1, 2))
     B = TensorRef("/f", "B", 8, 16, "F32", (2, 1))
     layer = LayerKey("w", (2, 2), "low-rank"), LowRankSource(A, B, 0.5)
-    model = Checkpoint("m", None, "/f", (FileRef("/f", 16, 5, ""),), (layer,))
+    model = Checkpoint(
+        "m", None, "/f", (FileRef("/f", 16, 5, "0f" * 32),), (layer,)
+    )
     text = catalog_text(Catalog((model,), ()))
     assert catalog_from(text, path="f").models == (model,)
     with pytest.raises(IntegrityError):
