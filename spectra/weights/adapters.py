@@ -33,8 +33,12 @@ _LARGEST_ALPHA = 2.0**20
 _LARGEST_RANK = 2**16
 
 # Foreign regular expressions may take exponential time. What module names
-# need is kept: no quantified group, few quantifiers, no extension.
-_DANGEROUS = re.compile(r"\)[*+?{]|\(\?|\\[1-9]|[*+?}][*+{]")
+# need is kept: no quantified group, few quantifiers, no extension, and no set
+# that a later Python may read as sets of sets, of which this one warns.
+_DANGEROUS = re.compile(
+    r"\)[*+?{]|\(\?|\\[1-9]|[*+?}][*+{]"
+    r"|\[\^?\]?[^]]*(?:\[|--|&&|~~|\|\|)"
+)
 _QUANTIFIER = re.compile(r"[*+{]")
 _QUANTIFIERS = 2
 _PATTERN_LENGTH = 512
@@ -199,7 +203,10 @@ def _check_pattern(pattern: str) -> None:
         or _DANGEROUS.search(pattern)
         or len(_QUANTIFIER.findall(pattern)) > _QUANTIFIERS
     ):
-        raise _refused(f"pattern {printable(pattern, 80)} may never end")
+        raise _refused(
+            f"pattern {printable(pattern, 80)} may never end, or mean two"
+            " things"
+        )
     try:
         re.compile(pattern)
     except (re.error, OverflowError) as error:

@@ -79,6 +79,11 @@ def test_scale():
         {"alpha_pattern": {"(a+)+": 8}},
         {"alpha_pattern": {"(?s:.)": 8}},
         {"alpha_pattern": {".*.*.*": 8}},
+        # Python warns of these, and may read them otherwise one day.
+        {"alpha_pattern": {"[[a]": 8}},
+        {"alpha_pattern": {"[^[a]": 8}},
+        {"alpha_pattern": {"[]--a]": 8}},
+        {"alpha_pattern": {"x[a&&b]": 8}},
         {"alpha_pattern": {"a" * 1000: 8}},
     ],
 )
