@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -30,6 +31,8 @@ _TURNS = {"header": 8}
 def main(arguments=None):
     """Return the exit code: 1 where something was found."""
     asked = _parser().parse_args(arguments)
+    # What foreign bytes make Python warn of is a finding too.
+    warnings.simplefilter("error")
     place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place, prefix="fuzz-") as name:
         known = targets(Path(name).resolve())

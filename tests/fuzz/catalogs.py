@@ -1,5 +1,6 @@
 """The catalogue file, read as it is by every command."""
 
+import math
 from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -70,7 +71,10 @@ class Catalogs:
 
 
 def check_types(value, kind=None):
-    """Raise where a dataclass holds what its annotations do not allow."""
+    """Raise where a dataclass holds what its annotations do not allow.
+
+    The only real numbers are scales, which are positive and finite.
+    """
     kind = kind or type(value)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
@@ -81,6 +85,7 @@ def check_types(value, kind=None):
         _check_tuple(value, arguments)
     elif kind is not Any:
         assert type(value) is kind, (value, kind)
+        assert kind is not float or 0 < value < math.inf, value
         if is_dataclass(value):
             hints = get_type_hints(kind)
             for field in fields(value):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from spectra.core.tensors import DTYPE_BITS
 from tests.fuzz.grammar import LEAVES, NAMES
-from tests.fuzz.trees import Pairs, grown
+from tests.fuzz.trees import Pairs, Raw, grown
 
 __all__ = ["Draft", "draft_of", "redrawn"]
 
@@ -115,6 +115,23 @@ def _reshape(draft, place, random):
     _set(draft, place, shape=shape)
 
 
+def _written(draft, place, random):
+    """A number is written in a way that some parsers take for it."""
+    field = random.choice(("shape", "data_offsets"))
+    numbers = _get(draft, place, field)
+    if type(numbers) is not list or not numbers:
+        return
+    n = random.randrange(len(numbers))
+    if 0 in numbers and random.random() < 0.5:
+        n = numbers.index(0)
+    value, numbers = numbers[n], list(numbers)
+    numbers[n] = random.choice((
+        *map(Raw, (f"-{value}", f"{value}.0", f"{value}e0", f"0{value}")),
+        str(value), value == 1, None if value == 0 else True,
+    ))  # fmt: skip
+    _set(draft, place, **{field: numbers})
+
+
 def _retype(draft, place, random):
     _set(draft, place, dtype=random.choice(_DTYPES))
 
@@ -130,7 +147,9 @@ def _more(draft, place, random):
     """A field that the format does not know."""
     field = random.choice(("more", "dtype", "shape", *NAMES))
     name, entry = draft.header[place]
-    entry = Pairs([*entry, (field, random.choice(LEAVES))])
+    deep = random.choice((20, 29, 30, 31, 32, 60))
+    value = random.choice((*LEAVES, *(Raw("[" * deep + "]" * deep),) * 8))
+    entry = Pairs([*entry, (field, value)])
     draft.header[place] = (name, entry)
 
 
@@ -178,6 +197,7 @@ def _longer(draft, _, random):
 
 _CHANGES = (
     _shift, _shift, _exchange, _same, _reshape, _reshape, _retype, _as_bytes,
+    _written,
     _as_bytes, _more, _more, _add, _add, _add, _metadata, _cut, _longer,
 )  # fmt: skip
 _CHANGES = (*_CHANGES * 2, _many)

@@ -57,13 +57,15 @@ def _leaf(place, n, random, _):
 
 
 def _near(place, n, random, _):
-    """A number becomes another, near to it or far."""
-    value = _value(place, n)
-    if type(value) is int and random.random() < 0.6:
-        steps = (value + 1, value - 1, value * 2, -value, value + 8)
-        _put(place, n, random.choice(steps))
+    """A number becomes another, near to it or far, or of another kind."""
+    value, odd = _value(place, n), random.random()
+    if type(value) is not int or odd < 0.3:
+        new = random.choice(NUMBERS)
+    elif odd < 0.7:
+        new = random.choice((value + 1, value - 1, value * 2, value + 8))
     else:
-        _put(place, n, random.choice(NUMBERS))
+        new = random.choice((Raw(f"{value}.0"), value > 0, [value], -value))
+    _put(place, n, new)
 
 
 def _sibling(place, n, random, _):

@@ -16,7 +16,7 @@ from tests.fuzz.octets import bent
 from tests.fuzz.seeds import files
 from tests.fuzz.trees import text_of
 
-__all__ = ["Headers", "agree", "drawn", "reference"]
+__all__ = ["Headers", "agree", "drawn", "file_like", "reference"]
 
 _LENGTHS = (0, 1, 2, 7, 2**16, 2**31, 2**32, 2**63, 2**64 - 1)
 _CODECS = ("utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1")

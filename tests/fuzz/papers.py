@@ -8,17 +8,16 @@ import json
 import math
 
 import spectra
-from spectra.core.catalog import LowRankSource
 from spectra.core.errors import SpectraError
 from spectra.weights.catalog_file import catalog_from, catalog_text
 from tests.fuzz.documented import documented
 from tests.fuzz.drafts import draft_of
 from tests.fuzz.grammar import changed
-from tests.fuzz.headers import drawn, reference
+from tests.fuzz.headers import drawn, file_like, reference
 from tests.fuzz.octets import bent
-from tests.fuzz.trees import grown, text_of
+from tests.fuzz.trees import Pairs, grown, text_of
 
-__all__ = ["Paper", "Weights"]
+__all__ = ["Metadata", "Paper", "Weights"]
 
 
 class Paper:
@@ -34,14 +33,19 @@ class Paper:
         That is changed.
     seeds
         What it may hold, as bytes.
+    check_layer
+        Raises where a layer's source is not what the file says, if given.
     is_json
         Whether mutants may be made of its grammar.
     """
 
-    def __init__(self, name, folder, file, seeds, *, is_json=True):
+    def __init__(
+        self, name, folder, file, seeds, *, check_layer=None, is_json=True
+    ):
         self.name, self.folder = name, folder
         self.path, self.seeds = folder / file, seeds
         self.trees = [grown(seed) for seed in seeds] if is_json else []
+        self.check_layer = check_layer
         self.held = _held(folder)
 
     def mutant(self, random):
@@ -58,10 +62,11 @@ class Paper:
         self.path.write_bytes(mutant)
         outcome, models = scanned(self.folder)
         for model in models:
-            refs = {ref for _, layer in model.layers for ref in layer.tensors}
-            assert {_place(ref) for ref in refs} <= self.held
-            for _, layer in model.layers:
-                _check_scale(layer, mutant)
+            assert {_place(ref) for ref in _refs(model)} <= self.held
+            if self.check_layer is not None:
+                fields = json.loads(mutant, parse_int=float)
+                for _, layer in model.layers:
+                    self.check_layer(layer, fields)
         return outcome
 
 
@@ -96,6 +101,25 @@ class Weights:
         return outcome
 
 
+class Metadata(Weights):
+    """Mutants of a JSON text that the metadata of weights holds."""
+
+    def __init__(self, name, folder, file, key):
+        super().__init__(name, folder, file)
+        texts = dict(dict(self.draft.header)["__metadata__"])
+        self.key, self.tree = key, grown(texts[key])
+
+    def mutant(self, random):
+        """Return the next content of the file."""
+        tree = self.tree
+        for _ in range(random.choice((1, 1, 2, 3))):
+            tree = changed(tree, random)
+        metadata = Pairs([(self.key, str(text_of(tree)))])
+        rest = [p for p in self.draft.header if p[0] != "__metadata__"]
+        header = Pairs([("__metadata__", metadata), *rest])
+        return file_like(header, bytes(self.draft.content), random)
+
+
 def scanned(folder):
     """Return the outcome of a scan, and the models that it accepts."""
     try:
@@ -128,14 +152,3 @@ def _held(folder):
                 begin, end = (start + at for at in fields["data_offsets"])
                 places.add((str(path), begin, end, fields["dtype"]))
     return places
-
-
-def _check_scale(layer, config):
-    """An adapter counts as its configuration says, read in another way."""
-    if not isinstance(layer, LowRankSource):
-        return
-    assert 0 < layer.scale < math.inf
-    fields = json.loads(config, parse_int=float)
-    if not fields.get("alpha_pattern"):
-        root = math.sqrt if fields.get("use_rslora") else float
-        assert layer.scale == fields["lora_alpha"] / root(layer.rank)

@@ -1,12 +1,14 @@
 """The folders that papers lie in, each sound until one file changes."""
 
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from tests.checkpoints import factors, write_adapter, write_dense
-from tests.fuzz.papers import Paper, Weights
+from tests.fuzz.papers import Metadata, Paper, Weights
 
 __all__ = ["layers", "papers", "tensors"]
 
@@ -20,6 +22,7 @@ def papers(folder):
         _card(folder / "card"),
         _kohya(folder / "kohya"),
         _adapter(folder / "adapter"),
+        _diffusers(folder / "diffusers"),
     )
 
 
@@ -61,7 +64,13 @@ def _index(folder):
     )
     name = "model.safetensors.index.json"
     (folder / name).write_bytes(seeds[0])
-    return Paper("index", folder, name, seeds)
+    return Paper("index", folder, name, seeds, check_layer=_check_owner)
+
+
+def _check_owner(layer, index):
+    """A tensor is read from the shard that the index gives it to."""
+    for ref in layer.tensors:
+        assert index["weight_map"][ref.name] == Path(ref.file).name
 
 
 def layers():
@@ -90,7 +99,21 @@ def _adapter_config(folder):
             }
         ),
     )
-    return Paper("adapter_config", folder, "adapter_config.json", seeds)
+    return Paper(
+        "adapter_config",
+        folder,
+        "adapter_config.json",
+        seeds,
+        check_layer=_check_scale,
+    )
+
+
+def _check_scale(layer, config):
+    """An update counts as PEFT has it, where no pattern says otherwise."""
+    assert 0 < layer.scale < math.inf
+    if not config.get("alpha_pattern"):
+        root = math.sqrt if config.get("use_rslora") else float
+        assert layer.scale == config["lora_alpha"] / root(layer.rank)
 
 
 def _config(folder):
@@ -143,3 +166,23 @@ def _kohya(folder):
 def _adapter(folder):
     write_adapter(folder, layers(), 16)
     return Weights("adapter", folder, "adapter_model.safetensors")
+
+
+def _diffusers(folder):
+    """The configuration lies in the header, as a text."""
+    folder.mkdir(parents=True)
+    found = {}
+    for name, (A, B) in layers().items():
+        found[f"unet.{name}.lora_A.weight"] = A.astype(np.float32)
+        found[f"unet.{name}.lora_B.weight"] = B.astype(np.float32)
+    name, key = "pytorch_lora_weights.safetensors", "lora_adapter_metadata"
+    config = {
+        "unet.r": 2,
+        "unet.lora_alpha": 4,
+        "unet.peft_type": "LORA",
+        "unet.use_rslora": False,
+        "unet.rank_pattern": {"q_proj": 2},
+        "unet.target_modules": ["q_proj"],
+    }
+    save_file(found, folder / name, {"format": "pt", key: json.dumps(config)})
+    return Metadata("diffusers", folder, name, key)

@@ -11,7 +11,7 @@ from tests.fuzz.targets import targets
 
 NAMES = (
     "index", "adapter_config", "config", "card", "kohya", "adapter",
-    "catalog", "run", "journal",
+    "diffusers", "catalog", "run", "journal",
 )  # fmt: skip
 
 
