@@ -11,7 +11,6 @@ from spectra.weights import adapters, documents, header, records, strict_json
 from spectra.weights.formats import full
 from tests.fuzz.campaign import Finding, tally
 from tests.fuzz.headers import Headers
-from tests.fuzz.targets import targets
 
 LAYOUT = header._check_layout
 
@@ -96,7 +95,9 @@ OTHERS = (
     ("config", documents, "parse", plain_json),
     ("catalog", records, "text_from", as_it_is),
     ("catalog", records, "_count", as_it_is),
-    ("catalog", records, "_scale", as_it_is),
+    pytest.param(
+        "catalog", records, "_scale", as_it_is, marks=pytest.mark.slow
+    ),
     ("run", runfile, "is_whole", anything),
     ("journal", journal, "_is_whole", anything),
 )
@@ -104,9 +105,8 @@ OTHERS = (
 
 @pytest.mark.parametrize(("target", "place", "name", "broken"), OTHERS)
 def test_another_broken_reader_is_found(
-    tmp_path, monkeypatch, target, place, name, broken
+    known, monkeypatch, target, place, name, broken
 ):
-    known = targets(tmp_path.resolve())
     monkeypatch.setattr(place, name, broken)
     with pytest.raises(Finding):
         tally(known[target], seed=6, count=5_000)

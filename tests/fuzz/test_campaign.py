@@ -7,17 +7,11 @@ import pytest
 from tests.fuzz import __main__ as command
 from tests.fuzz.campaign import Finding, campaign, tally
 from tests.fuzz.headers import Headers
-from tests.fuzz.targets import targets
 
 NAMES = (
     "index", "adapter_config", "config", "card", "kohya", "adapter",
     "diffusers", "catalog", "run", "journal",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def known(tmp_path_factory):
-    return targets(tmp_path_factory.mktemp("fuzz").resolve())
 
 
 def test_every_target_has_its_tests(known):
