@@ -34,7 +34,7 @@ def test_two_hundred_thousand_headers_agree_with_safetensors():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_other_readers_keep_their_promises(known, name):
-    found = tally(known[name], seed=6, count=150)
+    found = tally(known[name], seed=6, count=100)
     assert len(found) > 1 or name == "card"
 
 
