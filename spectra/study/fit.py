@@ -49,7 +49,7 @@ _PRECISIONS = {"f32": np.float32, "f64": np.float64}
 Watch = Callable[[Sequence[Quarantined]], None]
 
 
-OF_THE_WEIGHTS = frozenset({"NONFINITE", "OVERFLOW"})
+OF_THE_WEIGHTS = frozenset({"NONFINITE", "OVERFLOW", "UNDERFLOW"})
 """Faults of what is stored: another fit would find them too."""
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spectra.core.errors import Quarantine
 from spectra.linalg.krylov import krylov_memory
 from spectra.linalg.overlap import frobenius_overlap
+from spectra.linalg.solvers import power_of_two
 from spectra.linalg.stacked import WIDE
 from spectra.linalg.svd import SMALL_SIDE
 from spectra.subspaces.alignment import (
@@ -26,6 +27,7 @@ from spectra.subspaces.alignment import (
     frame_of,
 )
 from spectra.subspaces.inner import inner_memory, inner_products
+from spectra.subspaces.magnitude import member_fault
 from spectra.subspaces.members import MemberSums
 from spectra.subspaces.products import (
     LayerCost,
@@ -160,7 +162,8 @@ def dense_products(
             alignment = dense_alignment(
                 frame, sums, stack, member, register.digests
             )
-    rows = frobenius_overlap(stack.weighted_input())
+    scale = power_of_two(stack.s)
+    rows = frobenius_overlap(stack.weighted_input(scale)) / scale**4
     return Products(
         register=register,
         inner=inner,
@@ -195,11 +198,14 @@ def _members(
     register = Register()
     for i in range(len(reader.sources)):
         try:
-            loaded = reader.member(i)
+            # Who overflows is set aside below.
+            with np.errstate(over="ignore", invalid="ignore"):
+                loaded = reader.member(i)
         except Quarantine as reason:
             register.failed.append((i, reason))
             continue
-        if not register.admits(i, loaded.digest, loaded.fault):
+        fault = member_fault(reader, i, loaded)
+        if not register.admits(i, loaded.digest, fault):
             continue
         kept.add(loaded.raw, loaded.dtype, reader.size)
         x = np.ascontiguousarray(reader.matrix(loaded.flat))

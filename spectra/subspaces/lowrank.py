@@ -12,6 +12,7 @@ from spectra.backend.device import Device, to_host
 from spectra.core.catalog import DenseSource, LowRankSource
 from spectra.core.errors import Quarantine
 from spectra.linalg.gram import BLOCK, double_centred, gram
+from spectra.linalg.solvers import power_of_two
 from spectra.linalg.stacked import Rows, stack_eigenpairs, stack_memory
 from spectra.subspaces.alignment import (
     ZERO_BASE,
@@ -20,6 +21,7 @@ from spectra.subspaces.alignment import (
     frame_of,
     low_rank_alignment,
 )
+from spectra.subspaces.magnitude import fault_of
 from spectra.subspaces.products import (
     Alignment,
     Pass,
@@ -147,14 +149,19 @@ class _Factors:
             dtype=dtype,
         )
 
-    def put(self, j: int, update: LowRank) -> None:
-        """Write the decomposition of one update into row j."""
-        xp = self.device.xp
+    def triplets(self, update: LowRank) -> tuple[Array, Float, Array]:
+        """Return the decomposition of one update, its values on the host."""
         tolerance = _FLOAT32 if self.dtype == np.float32 else 0.0
         left, values, right = update.thin_svd(
             self.device.put, tolerance=tolerance
         )
-        values = to_host(values)
+        return left, to_host(values), right
+
+    def put(
+        self, j: int, update: LowRank, found: tuple[Array, Float, Array]
+    ) -> None:
+        """Write the decomposition of one update into row j."""
+        xp, (left, values, right) = self.device.xp, found
         noise = max(left.shape[0], right.shape[0]) * np.finfo(float).eps
         q = int(np.count_nonzero(values > noise * values[0]))
         for rows, vectors in ((self.U, left), (self.V, right)):
@@ -292,15 +299,24 @@ def _read_into(
     register, ranks = Register(), []
     width = factors.V.shape[2]
     with keeping(sum(s.A.nbytes for s in sources), folder=None) as store:
-        starts = KeptMaps(store, factors.dtype, None)
+        wide = any(source.A.dtype == "F64" for source in sources)
+        dtype = np.float64 if wide else factors.dtype
+        starts = KeptMaps(store, dtype, None)
         for i, source in enumerate(sources):
             try:
-                update = read_low_rank(source, tensors)
+                # Who overflows is set aside below.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    update = read_low_rank(source, tensors)
             except Quarantine as reason:
                 register.failed.append((i, reason))
                 continue
-            if register.admits(i, update.digest, update.fault):
-                factors.put(len(register.kept) - 1, update)
+            if update.fault is not None:
+                register.failed.append((i, update.fault))
+                continue
+            found = factors.triplets(update)
+            fault = fault_of(float(found[1][0]), factors.dtype)
+            if register.admits(i, update.digest, fault):
+                factors.put(len(register.kept) - 1, update, found)
                 starts.add(*update.start, update.rank * width)
                 ranks.append(update.rank)
         return register, _initial(
@@ -322,7 +338,8 @@ def _initial(
         for i in np.flatnonzero(ends > start):
             stop = min(start + BLOCK, int(ends[i]))
             X[i, : stop - start] = starts.entries(int(i), start, stop)
-        total += to_host(gram(device.put(X)))
+        scale = power_of_two(X)
+        total += to_host(gram(device.put(X * scale))) / scale**2
     return np.where(ranks[:, None] == ranks[None, :], total, 0.0)
 
 

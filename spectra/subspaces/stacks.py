@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spectra.backend.device import to_host
 from spectra.linalg.gram import accurate_gram
 from spectra.linalg.overlap import PairSums, tiles
+from spectra.linalg.solvers import power_of_two
 from spectra.linalg.stacked import Rows, stack_eigenpairs
 from spectra.subspaces.result import Directions
 
@@ -116,18 +117,17 @@ class Stack:
 
     def weighted(self) -> tuple[Rows, Rows]:
         """Return stacks T whose ``T.T @ T`` are C_out and C_in."""
-        s = self.weights
+        s = self.weights()
         return Rows(self.U, s), Rows(self.V, s)
 
-    def weighted_input(self) -> Array:
-        """Return V with each direction as long as its singular value."""
-        return self.V * self.weights[:, :, None]
+    def weighted_input(self, scale: float) -> Array:
+        """Return V with directions as long as scale times their s."""
+        return self.V * self.weights(scale)[:, :, None]
 
-    @property
-    def weights(self) -> Array:
-        """Return `s` on the device."""
-        xp = array_namespace(self.U)
-        return xp.asarray(self.s, dtype=self.U.dtype, device=device_of(self.U))
+    def weights(self, scale: float = 1.0) -> Array:
+        """Return ``scale * s`` on the device."""
+        xp, s = array_namespace(self.U), self.s * scale
+        return xp.asarray(s, dtype=self.U.dtype, device=device_of(self.U))
 
 
 def _host32(values: Array) -> NDArray[np.float32]:
@@ -222,7 +222,9 @@ def factored_products(
     xp = array_namespace(stack.U)
     kind = getattr(xp, np.dtype(dtype).name)
     n, r, _ = stack.U.shape
-    s = xp.astype(stack.weights, kind)
+    # Fourth powers of float32 are numbers near one only.
+    scale = power_of_two(stack.s)
+    s = xp.astype(stack.weights(scale), kind)
     inner, rows = np.zeros((n, n)), np.zeros((n, n))
     k = min(k, r)
     ranks = np.minimum(stack.ranks, k)
@@ -242,6 +244,7 @@ def factored_products(
         rows[b, a] = rows[a, b].T
         for side, M, M2 in zip(pairs, (P, Q), squares, strict=True):
             side.take(a, b, M[:, :k, :, :k], M2[:, :k, :, :k])
+    inner, rows = inner / scale**2, rows / scale**4
     if dtype == np.float32:
         # The terms of a squared norm have one sign, and so their errors.
         np.fill_diagonal(inner, np.sum(stack.s**2, axis=1))
@@ -265,7 +268,8 @@ def streamed_products(
     xp = array_namespace(stack.U)
     kind = getattr(xp, np.dtype(dtype).name)
     n, _, out = stack.U.shape
-    s = xp.astype(stack.weights, kind)[:, :, None]
+    scale = power_of_two(stack.s)
+    s = xp.astype(stack.weights(scale), kind)[:, :, None]
     inner = np.zeros((n, n))
     for a in _pieces(out):
         U = xp.astype(stack.U[:, :, a], kind, copy=False) * s
@@ -274,7 +278,7 @@ def streamed_products(
             X = xp.reshape(xp.matrix_transpose(U) @ V, (n, -1))
             inner += to_host(accurate_gram(X))
     pairs = factored_products(stack.truncated(k), k, dtype=dtype)
-    return replace(pairs, inner=inner)
+    return replace(pairs, inner=inner / scale**2)
 
 
 def streamed_memory(n: int, r: int, /) -> int:

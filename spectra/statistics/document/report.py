@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from spectra.core.catalog import Quarantined
+from spectra.core.errors import Quarantine
 from spectra.core.events import Observer
 from spectra.core.provenance import version
 from spectra.core.settings import OverlapSettings, as_json
@@ -70,13 +72,18 @@ def measure(
     if settings.groups is not None:
         pairs = pairs_of(fit.models, relations, settings)
 
-    def alone(layer: LayerFit) -> LayerReport:
-        return layer_report(
-            layer, groupings, pairs, settings,
-            started_from_zero=fit.started_from_zero,
-        )  # fmt: skip
+    def alone(layer: LayerFit) -> LayerReport | Quarantined:
+        try:
+            return layer_report(
+                layer, groupings, pairs, settings,
+                started_from_zero=fit.started_from_zero,
+            )  # fmt: skip
+        except Quarantine as reason:
+            return Quarantined("all", layer.name, reason.code, reason.detail)
 
-    layers = list(each_layer(fit, alone, stage="overlap", on_event=on_event))
+    found = list(each_layer(fit, alone, stage="overlap", on_event=on_event))
+    layers = [each for each in found if isinstance(each, LayerReport)]
+    lost = [each for each in found if isinstance(each, Quarantined)]
     together = _together(layers, settings)
     shares = [layer.group_shares for layer in layers]
     population = population_document(fit, relations, groupings, shares)
@@ -98,7 +105,7 @@ def measure(
             "counts": counted(verdicts),
             "text": summary(population, together),
         },
-        "quarantine": [asdict(entry) for entry in fit.quarantine],
+        "quarantine": [asdict(entry) for entry in (*fit.quarantine, *lost)],
         "left_out": [asdict(entry) for entry in fit.left_out],
     }  # fmt: skip
 
