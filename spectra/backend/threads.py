@@ -3,8 +3,8 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Thread
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from threading import Event, Thread
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -39,9 +39,11 @@ def in_order(
     BLAS gets one thread a worker: faster than its own threads on small
     blocks, and the bits do not depend on how many cores there are.
 
-    An interrupt is passed on at once: work under way goes on to its end.
+    Once one has failed none is begun; those before it have been. An interrupt
+    is passed on at once: work under way goes on to its end.
     """
     waiting: deque[tuple[Item, Future[Result]]] = deque()
+    work = _until_one_fails(work)
     limits, pool = threadpool_limits(1), ThreadPoolExecutor(workers)
 
     def end() -> None:
@@ -66,3 +68,20 @@ def in_order(
         Thread(target=end).start()
         raise
     end()
+
+
+def _until_one_fails(
+    work: Callable[[Item], Result],
+) -> Callable[[Item], Result]:
+    failed = Event()
+
+    def each(item: Item) -> Result:
+        if failed.is_set():
+            raise CancelledError
+        try:
+            return work(item)
+        except BaseException:
+            failed.set()
+            raise
+
+    return each

@@ -32,8 +32,8 @@ _ATTEMPTS = 1000
 """How often the folder may vanish while we are about to lock it."""
 
 _OURS = re.compile(
-    r"([0-9a-f]{64}\.[0-9a-f]{64}|\..*\.tmp|(manifest|report)\.json"
-    r"|assembled\.h5)\Z"
+    r"([0-9a-f]{64}\.[0-9a-f]{64}|begun\.[0-9a-f]{64}\.\d+|\..*\.tmp"
+    r"|(manifest|report)\.json|assembled\.h5)\Z"
 )
 """Names of files that a journal makes; others are left alone."""
 
@@ -101,6 +101,30 @@ class Journal:
                 path.unlink()
         return None
 
+    def begin(self, key: str, /, *, deaths: int = 0) -> None:
+        """Mark a unit as under way; a process that dies leaves the mark.
+
+        Parameters
+        ----------
+        key
+            Of the unit.
+        deaths
+            How many processes have died at it, this one included if it does.
+        """
+        with refusing(self.folder):
+            for mark in self.marks(key):
+                mark.unlink()
+            (self.folder / f"begun.{key}.{deaths}").touch()
+
+    def begun(self) -> dict[str, int]:
+        """Return the marks that are left of processes that died."""
+        marks = (path.name.split(".") for path in self.marks())
+        return {key: int(deaths) for _, key, deaths in marks}
+
+    def marks(self, key: str = "*", /) -> list[Path]:
+        """Return the files that say what is under way."""
+        return list(self.folder.glob(f"begun.{key}.*"))
+
     def keep(self, key: str, outcome: LayerOutcome, /) -> Unit:
         """Store a unit; it is acknowledged when this returns.
 
@@ -116,6 +140,8 @@ class Journal:
         for other in self.folder.glob(f"{key}.*"):
             if other != path:
                 other.unlink()
+        for mark in self.marks(key):
+            mark.unlink()
         name = None if outcome.fit is None else outcome.fit.name
         return Unit(path, name, outcome.quarantine, outcome.left_out)
 
@@ -177,6 +203,8 @@ def journal(run: Path, /) -> Iterator[Journal]:
         yield Journal(folder)
     finally:
         with contextlib.suppress(OSError):
+            for mark in Journal(folder).marks():
+                mark.unlink()
             if [path.name for path in folder.iterdir()] == [_LOCK]:
                 (folder / _LOCK).unlink()
                 folder.rmdir()

@@ -3,51 +3,43 @@
 import platform
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
 from spectra.backend.device import open_device
 from spectra.backend.memory import Budget
-from spectra.backend.threads import in_order
 from spectra.core.catalog import Catalog, Quarantined
 from spectra.core.errors import UsageError
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer
 from spectra.core.places import cache_folder
 from spectra.core.provenance import versions
 from spectra.core.settings import FitSettings, as_json
-from spectra.hub.files import HubFiles
 from spectra.store.journal import Journal, Unit, journal
 from spectra.store.outputs import check_output
 from spectra.store.runfile import asked_of, is_run, read
 from spectra.store.writing import Asked, tidy, write_run
+from spectra.study.each import Each, InMemory, Watch
 from spectra.study.keys import NOT_PART_OF_THE_RESULT, keys_of
 from spectra.study.plan import workers_within
-from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import ZERO, Work, work_of
-from spectra.subspaces.layer import LayerTask, fit_layer
+from spectra.subspaces.layer import LayerTask
 from spectra.subspaces.products import Pass
 from spectra.subspaces.result import LayerFit, LayerOutcome, PopulationFit
 from spectra.weights.bytes import Opener
 
 __all__ = ["OF_THE_WEIGHTS", "fit_population", "how_of"]
 
-Key = TypeVar("Key")
-Found = TypeVar("Found", LayerOutcome, Unit)
-
 _OUR_BLAS = re.compile("numpy|scipy")
 """In the paths of libraries that come with the packages we compute with."""
 
 _PRECISIONS = {"f32": np.float32, "f64": np.float64}
-
-Watch = Callable[[Sequence[Quarantined]], None]
-
 
 OF_THE_WEIGHTS = frozenset({"NONFINITE", "OVERFLOW", "UNDERFLOW"})
 """Faults of what is stored: another fit would find them too."""
@@ -95,27 +87,28 @@ def fit_population(
     stream = work.settings.max_stream
     with opening(work.files, max_stream=stream) as opener:
         how = how_of(work.settings, workers=workers, opener=opener)
-        each = _Each(work.tasks, how, workers, on_event, on_loss)
+        each = Each(work.tasks, how, workers, on_event, on_loss)
         if out is None:
             return _in_memory(catalog, work, each)
         _into(out, catalog, work, each)
     return read(out)
 
 
-def _in_memory(catalog: Catalog, work: Work, each: "_Each") -> PopulationFit:
-    tasks = dict(enumerate(work.tasks))
-    outcomes = dict(each(tasks, lambda _, outcome: outcome)).values()
-    layers = [found.fit for found in outcomes if found.fit is not None]
-    return _population(catalog, work, tuple(outcomes), layers)
+def _in_memory(catalog: Catalog, work: Work, each: Each) -> PopulationFit:
+    tasks = {str(n): task for n, task in enumerate(work.tasks)}
+    found = dict(each(tasks, InMemory()))
+    outcomes = [found[key] for key in tasks]
+    layers = [one.fit for one in outcomes if one.fit is not None]
+    return _population(catalog, work, outcomes, layers)
 
 
-def _into(out: Path, catalog: Catalog, work: Work, each: "_Each") -> None:
+def _into(out: Path, catalog: Catalog, work: Work, each: Each) -> None:
     """Write a run file; what an earlier try has finished is not done again."""
     tasks = _keyed(work)
     with journal(out) as kept, _telling(kept, len(tasks)):
         units = {key: unit for key in tasks if (unit := _lasting(kept, key))}
         waiting = {k: task for k, task in tasks.items() if k not in units}
-        units |= each(waiting, kept.keep)
+        units |= each(waiting, kept)
         found = [units[key] for key in tasks]
         fit = _population(catalog, work, found, [])
         write_run(out, kept, found, fit, _asked(catalog, work, tasks))
@@ -171,55 +164,6 @@ def _telling(kept: Journal, total: int) -> Iterator[None]:
                 " the same command goes on there"
             )
         raise
-
-
-@dataclass(frozen=True, slots=True)
-class _Each:
-    """Fits layers, few in flight at a time.
-
-    Attributes
-    ----------
-    all_tasks
-        Of the population.
-    on_event
-        Told after each layer.
-    on_loss
-        Told what each layer sets aside; may raise.
-    """
-
-    all_tasks: Sequence[LayerTask]
-    how: Pass
-    workers: int
-    on_event: Observer | None
-    on_loss: Watch | None
-
-    def __call__(
-        self,
-        tasks: Mapping[Key, LayerTask],
-        keep: Callable[[Key, LayerOutcome], Found],
-        /,
-    ) -> Iterator[tuple[Key, Found]]:
-        """Yield what `keep` makes of each task's outcome, in order."""
-        self._fetch(tasks.values())
-        done, total = len(self.all_tasks) - len(tasks), len(self.all_tasks)
-        for key, found in in_order(
-            lambda key: keep(key, fit_layer(tasks[key], self.how)),
-            tasks,
-            workers=self.workers,
-        ):
-            if self.on_loss is not None:
-                self.on_loss(found.quarantine)
-            done, task = done + 1, tasks[key]
-            if self.on_event is not None:
-                self.on_event(
-                    Progress("fit", done, total, task.key.name, task.nbytes)
-                )
-            yield key, found
-
-    def _fetch(self, tasks: Iterable[LayerTask]) -> None:
-        if isinstance(self.how.opener, HubFiles):
-            whole = reading_of(tasks).whole
-            self.how.opener.fetch(whole, on_event=self.on_event)
 
 
 def _population(

@@ -71,3 +71,18 @@ def test_an_error_waits_for_the_others():
     with pytest.raises(ZeroDivisionError):
         list(in_order(work, [0, 1], workers=2))
     assert ended == [1]
+
+
+def test_nothing_is_begun_once_one_has_failed():
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.01)
+        if item == 3:
+            raise OSError("the disk is full")
+        return item
+
+    with pytest.raises(OSError, match="full"):
+        list(in_order(work, range(9), workers=1))
+    assert begun == [0, 1, 2, 3]

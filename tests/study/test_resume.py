@@ -14,7 +14,8 @@ from spectra.core.errors import UsageError
 from spectra.core.settings import FitSettings
 from spectra.core.text import natural
 from spectra.store.journal import work_folder
-from spectra.study import fit
+from spectra.store.runfile import asked_of
+from spectra.study import each
 from spectra.study.keys import keys_of
 from spectra.study.tasks import work_of
 from tests.checkpoints import adapters, write_dense
@@ -33,7 +34,7 @@ def population(tmp_path):
 @pytest.fixture
 def fitted(monkeypatch):
     """The layers that were fitted, and a way to fail at one of them."""
-    real = fit.fit_layer
+    real = each.fit_layer
 
     class Fitted(list):
         fails_at = None
@@ -45,7 +46,7 @@ def fitted(monkeypatch):
             return real(task, how)
 
     double = Fitted()
-    monkeypatch.setattr(fit, "fit_layer", double)
+    monkeypatch.setattr(each, "fit_layer", double)
     return double
 
 
@@ -119,7 +120,9 @@ def test_what_is_not_the_same_is_fitted_again(
         file.write_bytes(content)
         os.utime(file, ns=(1, 1))
     elif which == "versions":
-        monkeypatch.setattr(fit, "versions", lambda: {"numpy": "another"})
+        monkeypatch.setattr(
+            "spectra.study.fit.versions", lambda: {"numpy": "another"}
+        )
     else:
         unit = next(work_folder(run).glob("[!.]*.*"))
         content = bytearray(unit.read_bytes())
@@ -138,7 +141,7 @@ def test_what_could_not_be_read_is_tried_again(
     tmp_path, population, fitted, monkeypatch
 ):
     """A hub's refusal may be over; a weight that is NaN stays so."""
-    real, codes = fit.fit_layer, {"l1": "LINK_REFUSED", "l2": "NONFINITE"}
+    real, codes = each.fit_layer, {"l1": "LINK_REFUSED", "l2": "NONFINITE"}
 
     def refused(task, how):
         outcome, code = real(task, how), codes.get(task.key.name)
@@ -146,9 +149,9 @@ def test_what_could_not_be_read_is_tried_again(
         return replace(outcome, quarantine=aside)
 
     run = tmp_path / "run.h5"
-    monkeypatch.setattr(fit, "fit_layer", refused)
+    monkeypatch.setattr(each, "fit_layer", refused)
     stopped_at("l4", fitted, population, run)
-    monkeypatch.setattr(fit, "fit_layer", real)
+    monkeypatch.setattr(each, "fit_layer", real)
     fitted.clear()
     done = spectra.fit(spectra.scan(population), run)
     assert sorted(fitted) == ["l1", "l4", "l5", "l6", "l7"]
@@ -201,7 +204,7 @@ def test_a_kill_before_the_units_were_gone_is_made_up_for(
     spectra.fit(spectra.scan(population), run)
     assert len(list(work.glob("[!.]*.*"))) == 7
     # And a finished run like this.
-    asked = json.dumps({"header": {"asked": fit.asked_of(run)}})
+    asked = json.dumps({"header": {"asked": asked_of(run)}})
     (work / "manifest.json").write_text(asked)
     spectra.fit(spectra.scan(population), run)
     assert not work.exists()

@@ -14,7 +14,7 @@ import spectra
 from spectra.core.errors import IntegrityError, UsageError
 from spectra.store.journal import journal, work_folder
 from spectra.store.seal import BLOCK, is_whole
-from spectra.study import fit
+from spectra.study import each
 from spectra.study.verify import repair, verify
 from spectra.subspaces.result import LayerOutcome
 from tests.checkpoints import adapters
@@ -92,9 +92,9 @@ def test_only_what_was_hit_is_fitted_again(run, made, monkeypatch):
     state = verify(run)
     assert (state.is_whole, state.n_layers) == (False, 4)
     assert (state.lost, state.report) == (("l3",), "whole")
-    fitted, real = [], fit.fit_layer
+    fitted, real = [], each.fit_layer
     monkeypatch.setattr(
-        fit,
+        each,
         "fit_layer",
         lambda task, how: fitted.append(task.key.name) or real(task, how),
     )

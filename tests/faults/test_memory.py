@@ -1,0 +1,136 @@
+"""E1, E2: a layer that takes too much costs itself, and no other.
+
+Rows of the catalogue of faults. The plain design that meets them: layers are
+threads of one process, so what kills one kills all; the journal has the others
+by then, and a mark at what was under way, which is tried alone.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import spectra
+from spectra.store.journal import work_folder
+from tests.checkpoints import adapters
+
+NAMES = [f"l{i}" for i in range(8)]
+
+DIES = """
+import os, signal, sys
+from spectra.study import each
+from spectra.cli.main import run
+
+real = each.fit_layer
+
+
+def dies(task, how):
+    if task.key.name == os.environ["AT"]:
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        signal.pause()
+    print("fitted", task.key.name, file=sys.stderr)
+    return real(task, how)
+
+
+each.fit_layer = dies
+run()
+"""
+
+
+@pytest.fixture
+def population(tmp_path):
+    folder, _ = adapters(
+        tmp_path / "p", [2, 3, 2, 4], dict.fromkeys(NAMES, (14, 11))
+    )
+    return folder
+
+
+def fit(population, run, at="", number=signal.SIGSEGV):
+    """Fit in a process that a signal ends at one layer."""
+    return subprocess.run(
+        [sys.executable, "-c", DIES, "fit", str(population), "-o", str(run),
+         "--workers", "2", "--json"],
+        env=os.environ | {"AT": at, "SIGNAL": str(int(number))},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def begun(done):
+    lines = done.stderr.splitlines()
+    return [line[7:] for line in lines if line.startswith("fitted ")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_e2_what_kills_four_processes_is_poison(population, tmp_path, number):
+    run, once = tmp_path / "run.h5", tmp_path / "once.h5"
+    assert fit(population, run, "l3", number).returncode == -number
+    for _ in range(3):
+        done = fit(population, run, "l3", number)
+        assert done.returncode == -number
+        # The rest waits until it is known to go well.
+        assert set(begun(done)) <= {"l2", "l4"}
+    done = fit(population, run, "l3", number)
+    assert done.returncode == 3
+    assert not {"l0", "l1"} & set(begun(done))
+    (record,) = json.loads(done.stdout)["quarantine"]
+    assert (record["layer"], record["code"]) == ("l3", "POISON")
+    spectra.fit(spectra.scan(population), once)
+    found = {layer.name: layer for layer in spectra.load(run).value.layers}
+    assert list(found) == [name for name in NAMES if name != "l3"]
+    for layer in spectra.load(once).value.layers:
+        if layer.name != "l3":
+            assert (found[layer.name].inner == layer.inner).all()
+    # Whoever has mended the cause fits again.
+    run.unlink()
+    assert fit(population, run).returncode == 0
+    assert run.read_bytes() == once.read_bytes()
+
+
+def test_e2_a_death_that_is_not_its_fault_changes_nothing(
+    population, tmp_path
+):
+    run, once = tmp_path / "run.h5", tmp_path / "once.h5"
+    for at in ("l1", "l5", "l7"):
+        assert fit(population, run, at, signal.SIGKILL).returncode == -9
+    assert fit(population, run).returncode == 0
+    spectra.fit(spectra.scan(population), once)
+    assert run.read_bytes() == once.read_bytes()
+
+
+def test_e2_whoever_stops_a_fit_blames_no_layer(population, tmp_path):
+    run = tmp_path / "run.h5"
+    for _ in range(5):
+        assert fit(population, run, "l3", signal.SIGINT).returncode == 130
+        assert not list(work_folder(run).glob("begun.*"))
+    assert fit(population, run).returncode == 0
+
+
+def test_e1_what_is_refused_memory_is_tried_alone(
+    population, tmp_path, monkeypatch
+):
+    """Twice refused it is set aside; once, it is as if nothing had been."""
+    from spectra.study import each
+
+    real, tries = each.fit_layer, []
+
+    def refused(task, how):
+        tries.append(task.key.name)
+        if task.key.name == "l2" and tries.count("l2") <= times:
+            raise MemoryError("no room for 9 GiB")
+        return real(task, how)
+
+    monkeypatch.setattr(each, "fit_layer", refused)
+    once = tmp_path / "once.h5"
+    times = 0
+    spectra.fit(spectra.scan(population), once)
+    for times, out in ((1, tmp_path / "run.h5"), (2, tmp_path / "lacks.h5")):
+        tries.clear()
+        run = spectra.fit(spectra.scan(population), out, workers=2)
+        assert tries[-1] == "l2"
+        assert sorted(tries) == sorted([*NAMES, "l2"])
+        assert (out.read_bytes() == once.read_bytes()) == (times == 1)
+        codes = [record.code for record in run.value.quarantine]
+        assert codes == ["LIMIT_MEMORY"] * (times == 2)
