@@ -15,7 +15,7 @@ from spectra.subspaces.layer import LayerTask, fit_layer
 from spectra.subspaces.products import Pass
 from spectra.subspaces.result import LayerOutcome
 
-__all__ = ["Each", "InMemory", "Watch"]
+__all__ = ["Each", "InMemory", "Keeper", "Watch"]
 
 Found = TypeVar("Found", LayerOutcome, Unit)
 Kept_co = TypeVar("Kept_co", covariant=True)
