@@ -215,7 +215,7 @@ def _in_a_process(what: str, run: Path) -> tuple[str, bytes, int]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us to pass on.
-            env=os.environ
+            env=_without_tokens()
             | {"PYTHONPATH": os.pathsep.join(filter(None, places))},
         ) as process:
             try:
@@ -226,6 +226,11 @@ def _in_a_process(what: str, run: Path) -> tuple[str, bytes, int]:
         os.close(theirs)
     text = said.decode("utf-8", "replace").strip()
     return text, found, process.returncode
+
+
+def _without_tokens() -> dict[str, str]:
+    """Return the environment without what opens a hub."""
+    return {k: v for k, v in os.environ.items() if "TOKEN" not in k}
 
 
 def _failed(run: Path, code: int, said: str) -> StorageError:
