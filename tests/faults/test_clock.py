@@ -67,8 +67,8 @@ def test_a_machine_that_is_up_for_longer(tmp_path, seconds):
     fitting, run = made(tmp_path / "made"), tmp_path / "run.h5"
     done = subprocess.run(
         ["unshare", "--time", "--fork",
-         f"--monotonic={seconds}", f"--boottime={seconds}", sys.executable, "-m", "spectra", "fit", fitting.catalog,
-         "-o", run],
+         f"--monotonic={seconds}", f"--boottime={seconds}",
+         sys.executable, "-m", "spectra", "fit", fitting.catalog, "-o", run],
         capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
