@@ -54,9 +54,10 @@ def _norm(rows: Matrix, signs: Vector) -> float:
                 difference, 1, which="LM", tol=_TOLERANCE, v0=np.ones(size),
                 return_eigenvectors=False,
             )  # fmt: skip
-            return float(abs(farthest))
         except ArpackError:
-            pass
+            farthest = np.nan
+        if np.isfinite(farthest):
+            return float(abs(farthest))
     eigenvalues = eigvalsh((rows.T * signs) @ rows)
     return float(np.abs(eigenvalues[[0, -1]]).max())
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigh
 from spectra.statistics.model_axis.held_out import HeldOut
 from spectra.statistics.populations.angles import Pair
 from spectra.statistics.vectors import Deviations, Matrix, Vector, centred
@@ -346,7 +347,10 @@ def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Vector, float]:
     mu = np.linalg.solve(system, np.sum(alike * K, axis=1))
     # No longer than a member: where groups are related mu can be anything.
     length = float(np.clip(mu.mean(), 0.0, np.trace(K) / n))
-    a = np.linalg.pinv(K, rcond=_FLAT, hermitian=True) @ (mu - mu.mean())
+    values, V = eigh(K)
+    kept = np.abs(values) > _FLAT * np.abs(values).max()
+    V = V[:, kept]
+    a = V @ (V.T @ (mu - mu.mean()) / values[kept])
     inside = float(a @ K @ a)
     if inside > length:
         a, inside = a * np.sqrt(length / inside), length
