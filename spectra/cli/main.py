@@ -12,7 +12,7 @@ import typer
 from spectra.cli.commands import COMMANDS, Later
 from spectra.cli.console import flush, problem, traceback
 from spectra.cli.streams import keep_stdout
-from spectra.core.errors import SpectraError, StorageError
+from spectra.core.errors import BudgetError, SpectraError, StorageError
 from spectra.core.provenance import version as our_version
 
 __all__ = ["app", "run"]
@@ -81,6 +81,10 @@ _REFUSALS = (
 """What a system in trouble says, whatever it is asked for."""
 
 
+_UNMAPPED = "failed to map segment from shared object"
+"""What an import says for which there is no memory."""
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     """End the work in hand; a second signal ends the process at once."""
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -125,17 +129,22 @@ def _run() -> int:
         if isinstance(error, _Mistyped):
             error.show()
             return _USAGE
-        if isinstance(error, OSError) and error.errno in _REFUSALS:
-            problem("E_STORAGE", "; ".join((str(error), *_notes(error))))
-            _trace()
-            return StorageError.exit_code
-        problem(
-            "E_BUG",
-            f"{type(error).__name__}: {error}; see: spectra --debug ...",
-        )
+        name, code = _of_the_system(error)
+        what = str(error)
+        if name == "E_BUG":
+            what = f"{type(error).__name__}: {error}; see: spectra --debug ..."
+        problem(name, "; ".join((what, *_notes(error))))
         _trace()
-        return 1
     return code
+
+
+def _of_the_system(error: Exception) -> tuple[str, int]:
+    """Return the code, and the exit code, of what is no error of ours."""
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return "E_STORAGE", StorageError.exit_code
+    if isinstance(error, MemoryError) or _UNMAPPED in str(error):
+        return "E_MEMORY", BudgetError.exit_code
+    return "E_BUG", 1
 
 
 def _trace() -> None:

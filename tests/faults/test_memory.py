@@ -7,6 +7,7 @@ by then, and a mark at what was under way, which is tried alone.
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import spectra
 from spectra.store.journal import work_folder
-from tests.checkpoints import adapters
+from tests.checkpoints import adapters, dense
 
 NAMES = [f"l{i}" for i in range(8)]
 
@@ -134,3 +135,41 @@ def test_e1_what_is_refused_memory_is_tried_alone(
         assert (out.read_bytes() == once.read_bytes()) == (times == 1)
         codes = [record.code for record in run.value.quarantine]
         assert codes == ["LIMIT_MEMORY"] * (times == 2)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Return a population with one large layer, and its run file's bytes."""
+    folder = tmp_path_factory.mktemp("large")
+    members, _, _ = dense(folder, 6, {"w": (1500, 1200), "v": (40, 30)})
+    spectra.fit(spectra.scan(members), folder / "run.h5")
+    return members, (folder / "run.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "mib", [300, 320, 340, 360, 380, 400, 420, 440, 480, 600, 1000, 4096]
+)
+def test_e1_an_address_space_of_any_size(large, tmp_path, mib):
+    """The same bits, a layer set aside, or no memory: never a traceback."""
+    members, expected = large
+    run = tmp_path / "run.h5"
+    done = subprocess.run(
+        [sys.executable, "-m", "spectra", "fit", str(members), "-o", str(run)],
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False, timeout=300,
+        preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_AS, (mib * 2**20, mib * 2**20)
+        ),
+    )  # fmt: skip
+    assert done.returncode in (0, 3, 8), done.stderr
+    assert "Traceback" not in done.stderr
+    if done.returncode == 0:
+        assert run.read_bytes() == expected
+    elif done.returncode == 3:
+        layers = spectra.load(run).value.layers
+        assert [layer.name for layer in layers] == ["v"]
+        assert "spectra: LIMIT_MEMORY: " in done.stderr
+    else:
+        assert "spectra: E_MEMORY: " in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert done.returncode == 0 or mib < 1000
