@@ -475,6 +475,4 @@ def test_d7_denormals_are_numbers_after_all_imports():
                              in_order(keeps, range(4), workers=2))]
         assert all(map(all, found)), found
     """
-    subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], check=True
-    )
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
