@@ -9,12 +9,14 @@ by `spectra.store.writing` as ::
 Of units, or of the run and a report in the folder ``RUN.work``, it makes
 ``assembled.h5`` in it, flushed and sealed. What it finds in a damaged file it
 prints as one JSON document; to salvage is to put whole layers into that folder
-as units. It ends with the process that holds the other end of its stdin.
+as units. It ends with the process that holds the other end of its stdin, and
+when it has looked at a damaged file for longer than that can take.
 """
 
 import hashlib
 import json
 import os
+import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,6 +133,16 @@ def _text(file: h5py.File, name: str) -> str | None:
     return bytes(file[name][()]).decode("ascii") if name in file else None
 
 
+def _limit_time(run: Path, *, patience: int = 10) -> None:
+    """End this process when HDF5 does not come back from changed bytes.
+
+    A second of computing a MiB is a hundred times what it takes.
+    """
+    seconds = patience + (run.stat().st_size >> 20)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, most))
+
+
 def _end_with_parent() -> None:
     while os.read(0, 1):
         pass
@@ -139,6 +151,8 @@ def _end_with_parent() -> None:
 
 def _main(task: str, run: Path) -> None:
     folder = work_folder(run)
+    if task in ("examine", "salvage"):
+        _limit_time(run)
     match task:
         case "examine":
             _examine(run, None)

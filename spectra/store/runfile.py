@@ -12,6 +12,7 @@ Written by `spectra.store.writing`.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import h5py
 from spectra.core.catalog import Catalog, Checkpoint, Quarantined
 from spectra.core.errors import IntegrityError, UsageError
 from spectra.store.layers import read_layer
-from spectra.store.seal import SCHEMA, is_whole
+from spectra.store.seal import BLOCK, SCHEMA, is_whole
 from spectra.subspaces.result import LayerFit, Member, PopulationFit
 from spectra.weights.catalog_file import catalog_from
 from spectra.weights.records import checkpoint_from
@@ -35,6 +36,14 @@ __all__ = [
     "read_population",
     "read_report",
 ]
+
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+"""With which HDF5 begins, after the user block if there is one."""
+
+_NAMED = re.compile(rb'"schema": "(spectra/\d+)"')
+_LONGEST = 64
+_CHUNK = 2**20
 
 
 def _text(file: h5py.File, name: str) -> str:
@@ -106,12 +115,22 @@ def _begins(path: Path, text: str) -> bool:
 
 
 def _schema_within(path: Path) -> str | None:
-    """Return the schema by the HDF5 file's own header, None for none."""
+    """Return the schema that the text of an HDF5 file's header names.
+
+    HDF5 is not asked: from bytes that have changed it may never come back.
+    """
+    before = b""
     try:
-        with h5py.File(path, "r") as file:
-            return str(json.loads(file["header"].asstr()[()])["schema"])
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-        return None
+        with path.open("rb") as file:
+            if _HDF5 not in file.read(BLOCK + len(_HDF5)):
+                return None
+            while chunk := file.read(_CHUNK):
+                if found := _NAMED.search(before + chunk):
+                    return found[1].decode()
+                before = chunk[-_LONGEST:]
+    except OSError:
+        pass
+    return None
 
 
 @dataclass(frozen=True, slots=True)

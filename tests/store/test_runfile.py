@@ -1,7 +1,9 @@
 """The run file: what goes in comes out, whole or not at all."""
 
 import os
+import signal
 import subprocess
+import sys
 from dataclasses import fields, replace
 
 import h5py
@@ -13,7 +15,7 @@ from spectra.core.catalog import Catalog, Quarantined
 from spectra.core.errors import IntegrityError, StorageError, UsageError
 from spectra.store.atomic import replacing
 from spectra.store.journal import journal
-from spectra.store.runfile import read, read_report
+from spectra.store.runfile import is_run, read, read_report
 from spectra.store.writing import Asked, adding_report, write_run
 from spectra.subspaces.result import LayerOutcome
 from tests.checkpoints import adapters
@@ -148,6 +150,44 @@ def test_a_flipped_byte_in_a_matrix_is_noticed(tmp_path, fitted):
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match="damaged"):
         read(path).layers[0]
+
+
+def test_hdf5_is_not_asked_of_changed_bytes(tmp_path, fitted, monkeypatch):
+    """Found by the fuzzer: it may never come back, and nor would we."""
+    path = tmp_path / "run.h5"
+    write(path, fitted)
+    content = bytearray(path.read_bytes())
+    content[3] ^= 1
+
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(h5py, "File", never)
+    for place in (600, 1000, len(content) // 2):
+        content[place] ^= 1
+        path.write_bytes(content)
+        assert is_run(path)
+        with pytest.raises(IntegrityError, match="damaged"):
+            read(path)
+    path.write_bytes(content.replace(b'"schema": "spectra/2"', b"x" * 21))
+    assert not is_run(path)
+    path.write_text('"schema": "spectra/2"')
+    assert not is_run(path)
+
+
+def test_the_process_that_looks_at_changed_bytes_ends(tmp_path):
+    """As the one before: `verify` would wait for it for ever."""
+    code = f"""if True:
+        from pathlib import Path
+        from spectra.store.assemble import _limit_time
+        _limit_time(Path({os.devnull!r}), patience=2)
+        while True:
+            pass
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60
+    )
+    assert done.returncode == -signal.SIGXCPU
 
 
 def test_a_unit_that_changes_while_the_run_is_made_is_noticed(
