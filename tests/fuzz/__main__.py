@@ -4,10 +4,14 @@
 
     python -m tests.fuzz [--forever | --seconds N] [--seed S] [--only NAME]
     python -m tests.fuzz --only NAME --replay FILE
+
+A mutant at which a reader hangs is one of the second after the last line:
+``--only NAME --seed S --start COUNT`` comes to it again.
 """
 
 import argparse
 import contextlib
+import faulthandler
 import itertools
 import os
 import sys
@@ -23,6 +27,9 @@ from tests.fuzz.targets import targets
 
 # Files are read from memory where there is such a place.
 _MEMORY = Path("/dev/shm")  # noqa: S108
+
+_STUCK = 60
+"""Seconds for a second's mutants after which the process is ended."""
 
 _TURNS = {"header": 8}
 """How many seconds of a round a target has, if not one."""
@@ -88,8 +95,10 @@ def _fuzz(chosen, asked):
 def _take(outcomes, tally, end):
     """Count outcomes for a second."""
     end = min(end, time.monotonic() + 1)
+    faulthandler.dump_traceback_later(_STUCK, exit=True)
     while time.monotonic() < end:
         tally[next(outcomes)] += 1
+    faulthandler.cancel_dump_traceback_later()
 
 
 def _tell(name, tally):

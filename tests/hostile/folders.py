@@ -79,7 +79,7 @@ def _files():
             _held(
                 built(
                     json.dumps({"w": entry("F32", [6, 5], 0, 120)}).ljust(640),
-                    bytes(range(120)),
+                    bytes(range(60, 64)) * 30,
                 )
             ),
             layers=1,

@@ -52,8 +52,8 @@ def values():
         "A24-infinity": _filled(np.inf, "NONFINITE"),
         "D8-zeros": _filled(0.0),
         "D8-ones": _filled(1.0),
-        "D5-large": _filled(3e38),
-        "D5-denormal": _filled(1e-45),
+        "D5-large": _filled(3e38, "OVERFLOW"),
+        "D5-denormal": _filled(1e-45, "UNDERFLOW"),
         "A26-first": sound(_same),
         "A26-second": sound(_same),
     }
