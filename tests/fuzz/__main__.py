@@ -29,7 +29,7 @@ from tests.fuzz.targets import targets
 _MEMORY = Path("/dev/shm")  # noqa: S108
 
 _STUCK = 60
-"""Seconds for a second's mutants after which the process is ended."""
+"""Seconds after which a second's mutants are waited for no more."""
 
 _TURNS = {"header": 8}
 """How many seconds of a round a target has, if not one."""
@@ -95,10 +95,12 @@ def _fuzz(chosen, asked):
 def _take(outcomes, tally, end):
     """Count outcomes for a second."""
     end = min(end, time.monotonic() + 1)
-    faulthandler.dump_traceback_later(_STUCK, exit=True)
-    while time.monotonic() < end:
-        tally[next(outcomes)] += 1
-    faulthandler.cancel_dump_traceback_later()
+    faulthandler.dump_traceback_later(_STUCK, exit=True, file=sys.__stderr__)
+    try:
+        while time.monotonic() < end:
+            tally[next(outcomes)] += 1
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _tell(name, tally):
