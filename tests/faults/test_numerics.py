@@ -133,6 +133,22 @@ def test_d1_a_terminal_is_still_one(population):
     assert said.count("True") == 3
 
 
+def test_d1_a_stdout_that_somebody_put_there_is_left_alone(tmp_path):
+    code = """
+        import os, sys
+        sys.stdout = kept = open(sys.argv[1], "w")
+        from spectra.cli.streams import keep_stdout
+        keep_stdout()
+        assert sys.stdout is kept
+        os.write(1, b"native")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path / "out"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == b"native"
+
+
 SOLVERS = {np.linalg: ("eigh", "eigvalsh", "svd"),
            scipy.linalg: ("eigh", "svd")}  # fmt: skip
 
@@ -312,6 +328,26 @@ def test_d5_what_is_turned_round_is_looked_at_as_it_is_stored(tmp_path):
     assert [fault and fault.code for fault in found] == [
         None, "UNDERFLOW", None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("exponent", [-100, 100])
+def test_d5_starts_of_any_size_are_told_apart(tmp_path, exponent):
+    """Of many adapters they are multiplied in float32, scaled."""
+    rng = np.random.default_rng(11)
+    pairs = [factors(rng, 12, 3, 10) for _ in range(70)]
+
+    def initial(size):
+        folder = tmp_path / str(size)
+        for i, (A, B) in enumerate(pairs):
+            layers = {"w": (A * 2.0**size, B * 2.0**-size)}
+            write_adapter(folder / f"m{i:02}", layers, 16)
+        run = spectra.fit(spectra.scan(folder))
+        assert run.value.quarantine == ()
+        return run.value.layers[0].initial
+
+    np.testing.assert_array_equal(
+        initial(exponent), initial(0) * 4.0**exponent
+    )
 
 
 @pytest.mark.parametrize(("precision", "least"), [("f32", -60), ("f64", -240)])
