@@ -12,9 +12,13 @@ def keep_stdout() -> None:
 
     LAPACK prints its complaints to descriptor 1, in the midst of a JSON
     document for whoever reads that. A stdout that somebody has put in place of
-    descriptor 1 is left alone, and so is one that is closed.
+    descriptor 1 is left alone. Where it is closed the descriptor is taken, so
+    that no file of data gets it.
     """
     stdout = sys.stdout
+    if stdout is None:
+        _lead_nowhere()
+        return
     try:
         if not isinstance(stdout, TextIOWrapper) or stdout.fileno() != 1:
             return
@@ -29,8 +33,13 @@ def keep_stdout() -> None:
         errors=stdout.errors,
         closefd=False,
     )
+    # What it began as is final for typeshed: nobody shall print there either.
     sys.stdout = sys.__stdout__ = own  # type: ignore[misc]
     try:
         os.dup2(2, 1)
     except OSError:  # Stderr is closed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _lead_nowhere()
+
+
+def _lead_nowhere() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -4,7 +4,8 @@ A unit is the outcome of one layer. Its file is named by a key, which says what
 was to be computed, and by the SHA-256 of its content: it is whole or it does
 not count. A unit is acknowledged once its file and its name are on the disk
 (fsync, rename, fsync of the folder); there is no other record that could
-disagree. Nothing is decided by a time or by an order.
+disagree. Nothing is decided by a time or by an order. A mark ``begun.KEY.N``
+stands while a unit is under way, and stays where the process dies at it.
 """
 
 import contextlib
@@ -31,8 +32,10 @@ _LOCK = "lock"
 _ATTEMPTS = 1000
 """How often the folder may vanish while we are about to lock it."""
 
+_MARK = re.compile(r"begun\.(?P<key>[0-9a-f]{64})\.(?P<deaths>[0-9]{1,9})")
+
 _OURS = re.compile(
-    r"([0-9a-f]{64}\.[0-9a-f]{64}|begun\.[0-9a-f]{64}\.\d+|\..*\.tmp"
+    rf"([0-9a-f]{{64}}\.[0-9a-f]{{64}}|{_MARK.pattern}|\..*\.tmp"
     r"|(manifest|report)\.json|assembled\.h5)\Z"
 )
 """Names of files that a journal makes; others are left alone."""
@@ -118,12 +121,13 @@ class Journal:
 
     def begun(self) -> dict[str, int]:
         """Return the marks that are left of processes that died."""
-        marks = (path.name.split(".") for path in self.marks())
-        return {key: int(deaths) for _, key, deaths in marks}
+        marks = (_MARK.fullmatch(path.name) for path in self.marks())
+        return {mark["key"]: int(mark["deaths"]) for mark in marks if mark}
 
     def marks(self, key: str = "*", /) -> list[Path]:
         """Return the files that say what is under way."""
-        return list(self.folder.glob(f"begun.{key}.*"))
+        found = self.folder.glob(f"begun.{key}.*")
+        return [path for path in found if _MARK.fullmatch(path.name)]
 
     def keep(self, key: str, outcome: LayerOutcome, /) -> Unit:
         """Store a unit; it is acknowledged when this returns.
@@ -137,11 +141,10 @@ class Journal:
         path = self.folder / f"{key}.{hashlib.sha256(data).hexdigest()}"
         with replacing(path, part_of=self.folder) as temporary:
             temporary.write_bytes(data)
-        for other in self.folder.glob(f"{key}.*"):
-            if other != path:
-                other.unlink()
-        for mark in self.marks(key):
-            mark.unlink()
+        with refusing(self.folder):
+            for other in (*self.folder.glob(f"{key}.*"), *self.marks(key)):
+                if other != path:
+                    other.unlink()
         name = None if outcome.fit is None else outcome.fit.name
         return Unit(path, name, outcome.quarantine, outcome.left_out)
 

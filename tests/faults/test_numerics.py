@@ -104,6 +104,24 @@ def test_d1_a_stream_that_is_closed(population, closed):
         assert isinstance(json.loads(done.stdout), dict)
 
 
+def test_d1_no_file_takes_the_place_of_a_stdout_that_is_closed(tmp_path):
+    code = """
+        import os, sys
+        from spectra.cli.streams import keep_stdout
+        keep_stdout()
+        with open(sys.argv[1], "w") as file:
+            os.write(1, b"native")
+            file.write("data")
+    """
+    path = tmp_path / "file"
+    subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c",
+         textwrap.dedent(code), str(path)],
+        check=True,
+    )  # fmt: skip
+    assert path.read_text() == "data"
+
+
 def test_d1_a_terminal_is_still_one(population):
     """Tables have its width, and no stream leads anywhere else."""
     ours, theirs = pty.openpty()

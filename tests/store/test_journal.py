@@ -186,3 +186,14 @@ def test_the_clock_decides_nothing(run):
         os.utime(late.path, (time.time() + 10**9,) * 2)
     with journal(run) as kept:
         assert (kept.find(KEY), kept.find(OTHER)) == (early, late)
+
+
+def test_a_mark_stays_where_the_process_dies(run):
+    with journal(run) as kept:
+        kept.begin(KEY, deaths=2)
+        kept.begin(OTHER)
+        kept.keep(OTHER, OUTCOME)
+        (kept.folder / "begun.by.hand").touch()
+        assert kept.begun() == {KEY: 2}
+    with journal(run) as kept:
+        assert kept.begun() == {}, "whoever leaves in order blames nobody"

@@ -2,32 +2,19 @@
 
 import numpy as np
 import pytest
-import safetensors
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import SafetensorError
 
 from spectra.core.errors import Quarantine
 from spectra.core.tensors import DTYPE_BITS
 from spectra.weights.bytes import MemorySource
 from spectra.weights.header import read_header
+from tests.fuzz.headers import reference
 from tests.weights.files import built, entry
 
 
 def read(raw):
     return read_header(MemorySource(raw), file="f")
-
-
-def reference(raw):
-    """Return what the safetensors library reads, or None."""
-    try:
-        found = safetensors.deserialize(raw)
-    except SafetensorError:
-        return None
-    return {
-        name: (view["dtype"], tuple(view["shape"]), bytes(view["data"]))
-        for name, view in found
-    }
 
 
 numbers = st.one_of(
