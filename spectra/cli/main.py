@@ -129,6 +129,8 @@ def _run() -> int:
         if isinstance(error, _Mistyped):
             error.show()
             return _USAGE
+        if (stopped := _stop_behind(error)) is not None:
+            raise stopped from None
         name, code = _of_the_system(error)
         what = str(error)
         if name == "E_BUG":
@@ -136,6 +138,13 @@ def _run() -> int:
         problem(name, "; ".join((what, *_notes(error))))
         _trace()
     return code
+
+
+def _stop_behind(error: BaseException | None) -> _Stopped | None:
+    """Return the stop that an error was made of: Python 3.11 wraps some."""
+    while error is not None and not isinstance(error, _Stopped):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _of_the_system(error: Exception) -> tuple[str, int]:

@@ -118,3 +118,20 @@ def test_what_nobody_planned_for(monkeypatch, capfd):
     assert err.startswith("spectra: E_BUG: RuntimeError: ")
     assert err.count("\n") == 1
     assert "\x1b" not in err
+
+
+def test_a_stop_within_an_import_is_a_stop(monkeypatch):
+    """Python 3.11 makes a RuntimeError of what ends the making of a class."""
+    main = importlib.import_module("spectra.cli.main")
+
+    class Told:
+        def __set_name__(self, owner, name):
+            raise main._Stopped(15)
+
+    def importing(*arguments, **named):
+        type("Made", (), {"told": Told()})
+
+    monkeypatch.setattr(main, "app", importing)
+    with pytest.raises(main._Stopped) as caught:
+        main._run()
+    assert caught.value.number == 15

@@ -96,7 +96,8 @@ def fit_and_cut(forks, run, image, draw):
                 shutil.copyfile(image, copy)
                 told = lines_of(forks.said), states(pid) == {"Z"}
             finally:
-                for each in stopped:
+                # Whoever goes on takes away those it started that have ended.
+                for each in reversed(stopped):
                     os.kill(each, signal.SIGCONT)
             yield copy, *told
         code, lines = ended()
