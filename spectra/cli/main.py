@@ -73,6 +73,7 @@ class _Stopped(BaseException):
 
 
 _USAGE = 2
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 _REFUSALS = (
     errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT,
@@ -87,7 +88,7 @@ _UNMAPPED = "failed to map segment from shared object"
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """End the work in hand; a second signal ends the process at once."""
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in _STOPS:
         signal.signal(each, signal.SIG_DFL)
     raise _Stopped(number)
 
@@ -95,11 +96,14 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def run() -> None:
     """Run the command line; every error becomes one line and an exit code."""
     keep_stdout()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
     try:
         code = _run()
+        for number in _STOPS:
+            # There is nothing left to stop, and the exit code is known.
+            signal.signal(number, signal.SIG_IGN)
     except _Stopped as stopped:
         notes = _notes(stopped) or ("nothing half-written was left",)
         problem("E_INTERRUPTED", "; ".join(("stopped as asked", *notes)))
