@@ -1,0 +1,1 @@
+"""One spectrum: its norms and ranks, and laws it may follow."""

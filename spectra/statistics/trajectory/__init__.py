@@ -1,0 +1,1 @@
+"""Checkpoints of one training run in the order of their steps."""
