@@ -1,0 +1,1 @@
+"""What is made of a population: projections, and merged updates."""

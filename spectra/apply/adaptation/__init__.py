@@ -1,0 +1,1 @@
+"""Few numbers that are trained, where a population's updates lie."""

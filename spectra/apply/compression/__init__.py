@@ -1,0 +1,1 @@
+"""A population as what its members share and what each is besides."""

@@ -1,0 +1,1 @@
+"""What a network makes of items: its hidden states, pooled over tokens."""

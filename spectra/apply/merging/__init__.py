@@ -1,0 +1,1 @@
+"""Several updates of one layer made into one, from their factors."""

@@ -1,0 +1,1 @@
+"""Where a checkpoint that was not in the fit lies among the members."""

@@ -1,0 +1,1 @@
+"""A population as few shared directions, and its members made again."""

@@ -1,0 +1,1 @@
+"""Checkpoints merged into one: planned, read, written."""

@@ -1,0 +1,1 @@
+"""The recipes of the paper's released code, each beside its chance."""
