@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag, helmert
 from scipy.optimize import linear_sum_assignment
 
+from spectra.linalg.solvers import qr
+
 __all__ = [
     "NULLS",
     "Matching",
@@ -181,7 +183,7 @@ def _rotation(n: int, rng: np.random.Generator) -> Matrix:
     The QR factors of a Gaussian matrix, signs made positive (Mezzadri 2007),
     in the complement of the vector of ones.
     """
-    Q, R = np.linalg.qr(rng.standard_normal((n - 1, n - 1)))
+    Q, R = qr(rng.standard_normal((n - 1, n - 1)))
     H = helmert(n, full=True)
     turn: Matrix = H.T @ block_diag(1.0, Q * np.sign(np.diagonal(R))) @ H
     return turn

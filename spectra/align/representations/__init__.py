@@ -1,0 +1,1 @@
+"""How alike networks represent the same items, beside permuted items."""

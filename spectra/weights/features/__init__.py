@@ -1,0 +1,1 @@
+"""Features of items, one row an item, as files hold them."""
