@@ -81,11 +81,17 @@ bench-gpu: .venv/.gpu
 
 analyses: .venv/.test
 	$(BIN)/python -m analyses.verdict.tables
+	$(BIN)/python -m analyses.random_init.draw
+	$(BIN)/spectra run analyses/random_init/study.toml
 	$(BIN)/spectra run analyses/minilm_lora/study.toml
 	$(BIN)/spectra run spectra/demo_population/independent \
 		-o analyses/minilm_lora/out/independent
 	$(BIN)/spectra run spectra/demo_population/same-seed \
 		-o analyses/minilm_lora/out/same-seed
+	$(BIN)/python -m analyses.minilm_adapt.tables
+	$(BIN)/python -m analyses.minilm_merge.tables
+	$(BIN)/python -m analyses.universal_subspace.tables \
+		$(SPECTRA_POPULATIONS)
 
 # Needs uv. CUDA's wheels come with torch where its index says so; their
 # versions are torch's own affair, as is the variant (+cpu).

@@ -12,8 +12,8 @@ from benchmarks.figures import Row, machine, sgemm_rate
 from benchmarks.page import DOCS, put, table
 
 SCRIPTS = (
-    "start", "lora", "dense", "decompositions", "pairs", "overlap", "plan",
-    "headline",
+    "start", "lora", "dense", "decompositions", "inspection", "pairs",
+    "overlap", "plan", "merging", "headline",
 )  # fmt: skip
 
 

@@ -14,6 +14,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+import spectra
+from analyses.minilm_adapt import tables as adapted
+from analyses.minilm_merge import figure as merge_figure
+from analyses.minilm_merge import tables as merge_tables
+from analyses.minilm_merge.directions import Projection, weights
+from analyses.random_init.draw import SHAPES, draw
+from analyses.universal_subspace import figure, published, tables
+from analyses.universal_subspace.checks import checks
 from spectra.core.catalog import Catalog, Checkpoint, LayerKey, LowRankSource
 from spectra.core.settings import FitSettings
 from spectra.core.tensors import FileRef, TensorRef
@@ -27,15 +35,18 @@ from spectra.weights.grouping import group
 from tests.hub import Hub, Repository
 
 ANALYSES = Path(__file__).resolve().parents[1] / "analyses"
-STUDIES = sorted(ANALYSES.glob("*/study.toml"))
+STUDIES = sorted(ANALYSES.glob("*/*.toml"))
 HUB = ANALYSES / "hub_population"
 PAGE = (HUB / "README.md").read_text("utf-8")
+UNIVERSAL = tables.PAGE.read_text("utf-8")
 SIDES = (4096 + 4096, 1024 + 4096, 1024 + 4096)
 EVR = {1: 0.0417, 4: 0.1504, 16: 0.4308, 32: 0.6598, 64: 0.9523}
 MEAN_FRACTION = 0.01096
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", STUDIES, ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_a_study_can_be_read(path):
     study = read_study(path)
     assert study.population.sources or study.population.asks
@@ -231,3 +242,217 @@ def test_the_hub_population_on_a_hub_of_six(tmp_path):
     names = [layer["name"].rpartition(".")[2] for layer in document["layers"]]
     assert sorted(names) == ["k_proj", "q_proj", "v_proj"]
     assert document["population"]["n_models"] == 6
+
+
+@pytest.mark.slow
+def test_random_models_show_what_was_published(tmp_path):
+    """The query of 100 random ViT-B/16: the study's own files and figures."""
+    query = next(name for name in SHAPES if "query" in name)
+    draw(tmp_path / "members", names=(query,))
+    settings = read_study(ANALYSES / "random_init" / "study.toml")
+    run = spectra.fit(
+        spectra.scan(tmp_path / "members"), recipe=settings.fit.recipe
+    )
+    document = spectra.overlap(run, k=settings.overlap.k).document
+    (layer,) = document["layers"]
+    assert layer["verdict"] == "not-shared"
+    shares = layer["model_axis"]["evr"]
+    published = {1: 0.0104, 4: 0.0414, 16: 0.1648, 32: 0.3281, 64: 0.6515}
+    for k, share in published.items():
+        assert shares[str(k)] == pytest.approx(share, abs=2.5e-4)
+    page = (ANALYSES / "random_init" / "README.md").read_text("utf-8")
+    row = " | ".join(cell(shares[str(k)]) for k in published)
+    assert f"| query, 768 x 768 | {row} | `not-shared` |" in page
+    (rows,) = [e for e in layer["recipes"] if e["recipe"] == "rows-pca"]
+    for what, values in (("query, 76,800 rows", rows["evr"]),
+                         ("chance", rows["null"])):  # fmt: skip
+        row = " | ".join(cell(values[k], 5) for k in ("1", "16", "64"))
+        assert f"| {what} | {row} |" in page
+
+
+def written(name, page=UNIVERSAL):
+    """Return the rows of a table, of the universal subspace's page."""
+    _, _, rest = page.partition(f"<!-- {name} -->")
+    lines = rest.partition("<!-- end -->")[0].strip().splitlines()
+    return [line.strip("| ").split(" | ") for line in lines[2:]]
+
+
+NUMBER = re.compile(r"-?\d*\.\d+|-?\d+")
+
+
+def assert_same(found, row):
+    """Words are equal, and numbers but for the rounding of the last digit."""
+    found, row = " | ".join(found), " | ".join(row)
+    assert NUMBER.sub("#", found) == NUMBER.sub("#", row)
+    values = [[float(n) for n in NUMBER.findall(t)] for t in (found, row)]
+    assert values[0] == pytest.approx(values[1], abs=1.01e-3)
+
+
+def test_what_is_said_of_published_figures():
+    for found, row in zip(
+        published.published(), written("published"), strict=True
+    ):
+        assert_same(found, row)
+
+
+def test_the_figure_shows_what_the_tables_say():
+    drawn = figure.draw(written("models"), written("sides"))
+    assert tables.FIGURE.read_text("utf-8") == drawn
+
+
+def test_shares_in_the_text_are_those_of_the_tables():
+    lines = UNIVERSAL.splitlines()
+    rows = "\n".join(line for line in lines if line.startswith("|"))
+    text = "\n".join(line for line in lines if not line.startswith("|"))
+    found = re.findall(r"(\d\d)\.(\d)\s%", text)
+    assert len(found) > 10
+    for whole, tenth in found:
+        assert f" .{whole}{tenth} " in rows
+
+
+@pytest.mark.parametrize(
+    "population",
+    [
+        pytest.param(
+            each,
+            id=each.name,
+            marks=() if each.name == "jeffy" else pytest.mark.slow,
+        )
+        for each in tables.POPULATIONS
+    ],
+)
+def test_do_populations_share_a_subspace(population, populations, tmp_path):
+    document = tables.carried_out(population, populations, tmp_path)
+    found = tables.measured([(population, document)])
+    for name in tables.TITLES:
+        rows = [row for row in written(name) if row[0] == population.title]
+        for got, row in zip(found[name], rows, strict=True):
+            assert_same(got, row)
+    if population.name == "jeffy":
+        held = document["layers"][0]["model_axis"]["held_out"]
+        share, chance = held["captured"]["4"], held["captured_random"]["4"]
+        assert f"carry {100 * share:.1f} % of what a held-out" in UNIVERSAL
+        percent = cell(100 * chance, 1)
+        assert f"random ones\n  {percent} %" in UNIVERSAL
+
+
+def test_what_the_surprises_are_made_of(populations):
+    for found, row in zip(checks(populations), written("checks"), strict=True):
+        assert_same(found, row)
+
+
+def adapted_record():
+    return json.loads(adapted.RECORD.read_text("utf-8"))
+
+
+def test_the_page_of_held_out_tasks_is_what_was_recorded():
+    record, page = adapted_record(), adapted.PAGE.read_text("utf-8")
+    assert adapted.with_tables(page, record) == page
+    assert page.count("<!-- end -->") == len(adapted.TABLES)
+    assert adapted.FIGURE.read_text("utf-8") == adapted.draw(record)
+    rows = "\n".join(re.findall(r"^\|.*$", page, re.MULTILINE))
+    text = "\n".join(re.findall(r"^[^|\n].*$", page, re.MULTILINE))
+    said = re.findall(r"[-+]?\.\d{3}(?: ± \.\d{3})?", text)
+    assert len(said) > 5
+    assert [value for value in said if value not in rows] == []
+
+
+def test_held_out_tasks_were_learned_in_the_same_ways():
+    record = adapted_record()
+    rows = record["results"]
+    held_out = [row["tag"] for row in record["neighbours"]]
+    found = {(r["arm"], r["tag"], r["seed"]) for r in rows
+             if r["part"] == "held-out"}  # fmt: skip
+    every = itertools.product(
+        adapted.arms(record), held_out, record["settings"]["seeds"]
+    )
+    assert found == set(every)
+    assert len(held_out) == 6
+    tuned = {r["tag"] for r in rows if r["part"] == "tuning"}
+    assert not tuned & {*held_out}
+    assert len(rows) == len(found) + sum(r["part"] == "tuning" for r in rows)
+
+
+def test_an_interval_is_that_of_student():
+    """Six differences: t with five degrees of freedom, 2.5706."""
+    values = np.array([0.1, 0.3, 0.2, 0.0, 0.4, 0.2])
+    mean, half = adapted.interval(values)
+    assert mean == pytest.approx(0.2)
+    spread = math.sqrt(sum((v - 0.2) ** 2 for v in values) / 5 / 6)
+    assert half == pytest.approx(2.5706 * spread, rel=1e-4)
+
+
+MERGES = json.loads(merge_tables.RECORD.read_text("utf-8"))
+MERGE_PAGE = merge_tables.PAGE.read_text("utf-8")
+
+
+def test_the_tables_of_merges_are_those_of_the_record():
+    found = merge_tables.measured(MERGES)
+    for name in merge_tables.TITLES:
+        for got, row in zip(
+            found[name], written(name, MERGE_PAGE), strict=True
+        ):
+            assert_same(got, row)
+    drawn = merge_figure.draw(
+        {name: written(name, MERGE_PAGE) for name in found}
+    )
+    assert merge_tables.FIGURE.read_text("utf-8") == drawn
+
+
+def test_numbers_in_the_text_of_merges_are_in_its_tables():
+    _, _, text = MERGE_PAGE.partition("## Answer")
+    answer, _, rest = text.partition("## Prediction")
+    _, _, surprises = rest.partition("## What did not come out")
+    rows = re.findall(r"^\|.*$", MERGE_PAGE, re.MULTILINE)
+    cells = " | ".join(rows)
+    known = set(re.findall(r"-?\.\d+", cells))
+    known |= set(re.findall(r"-?\.\d+ ± \.\d+", cells))
+    found = re.findall(r"-?\.\d\d+(?: ± \.\d+)?", answer)
+    found += re.findall(r"-?\.\d{3}(?: ± \.\d+)?", surprises)
+    assert len(found) > 30
+    assert [each for each in found if each not in known] == []
+
+
+def test_every_task_is_merged_once_and_has_examples_of_its_own():
+    members = sorted(itertools.chain(*MERGES["groups"].values()))
+    assert members == list(range(32))
+    assert all(len(group) == 8 for group in MERGES["groups"].values())
+    assert all(task["tune"] == 64 for task in MERGES["tasks"])
+    assert {task["test"] for task in MERGES["tasks"]} <= {*range(118, 129)}
+
+
+def test_adapters_alone_are_as_good_as_when_they_were_trained():
+    (row,) = (row for row in MERGES["rows"] if row.get("part") == "all")
+    for task, right in zip(MERGES["tasks"], row["right"], strict=True):
+        assert right == round(task["trained"] * task["all"])
+
+
+def test_an_equal_merge_in_the_subspace_is_the_mean():
+    gaps = [row["gap"] for row in MERGES["rows"] if row["what"] == "subspace"]
+    assert len(gaps) == 4
+    assert max(gaps) < 1e-6
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize("basis", ["leading", "secondary", "random"])
+def test_a_projection_is_a_sum_of_members(held_out, basis):
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(9, 60)) * rng.uniform(0.3, 3, size=(9, 1))
+    G = X @ X.T
+    how = Projection(held_out, basis, 3)
+    others = np.delete(X, 4, axis=0) if held_out else X
+    mean = others.mean(axis=0)
+    x = X[4] - mean
+    V = np.linalg.svd(others - mean)[2][: len(others) - 1]
+    a, inside, whole = weights(G, 4, how, np.random.default_rng(0))
+    y = a @ X - mean
+    assert (inside, whole) == pytest.approx((y @ y, x @ x))
+    assert y @ x == pytest.approx(y @ y)
+    if basis == "random":
+        assert y == pytest.approx(V.T @ (V @ y), abs=1e-10)
+        draws = [weights(G, 4, how, rng)[1] for _ in range(2000)]
+        chance = 3 / len(V) * np.sum((V @ x) ** 2)
+        assert np.mean(draws) == pytest.approx(chance, rel=0.05)
+    else:
+        V = V[3:6] if basis == "secondary" else V[:3]
+        assert y == pytest.approx(V.T @ (V @ x), abs=1e-10)

@@ -20,6 +20,7 @@ from spectra.core.tensors import DTYPE_BITS
 from spectra.report.wording import VERDICTS
 from spectra.statistics.nulls.table import NULLS
 from spectra.statistics.sides.null import side_nulls
+from spectra.statistics.trajectory.changes import CITE, KEEPS
 from spectra.study.studyfile import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,6 +175,24 @@ def test_every_explained_key_is_in_a_report(report: dict[str, Any]) -> None:
     assert explained - set(keys_of(report)) == set()
 
 
+def test_the_keys_of_a_training_run_are_explained(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for step in range(8):
+        folder = tmp_path / f"step-{step}"
+        folder.mkdir()
+        weights = rng.standard_normal((12, 10), dtype=np.float32)
+        save_file({"w.weight": weights}, folder / "model.safetensors")
+    run = spectra.fit(spectra.scan(tmp_path))
+    document = spectra.overlap(run, ordered=True).document
+    (layer,) = document["layers"]
+    found = [document["trajectory"], layer["trajectory"]]
+    keys = {k for k in keys_of(found) if not k.endswith("_reason")}
+    page = text_of("trajectory.md")
+    assert keys - words_in_code_type(page) == set()
+    assert first_cells(page) - keys == set()
+    assert "trajectory" in words_in_code_type(text_of("report.md"))
+
+
 def test_every_code_is_documented() -> None:
     assert codes_in_source() - first_cells(text_of("codes.md")) == set()
 
@@ -289,5 +308,6 @@ def test_every_null_is_in_the_table_of_nulls():
     cited = {(null.name, null.keeps, null.cite) for null in drawn}
     assert len(cited) == 7
     assert cited <= {(name, keeps, cite) for name, keeps, _, cite, _ in rows}
+    assert (KEEPS, CITE) in {(row[1], row[3]) for row in rows}
     aligned = {(null.name, null.keeps) for null in ALIGNED_NULLS}
     assert aligned <= {(name, keeps) for name, keeps, *_ in rows}

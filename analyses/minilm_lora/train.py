@@ -286,6 +286,13 @@ def save(model: Classifier, folder: Path) -> None:
     config.save_pretrained(folder)
 
 
+def save_head(model: Classifier, folder: Path) -> None:
+    """Write the linear head, in float32, beside its adapter."""
+    path = folder / "head.safetensors"
+    save_file(model.head.state_dict(), path, metadata={"format": "pt"})
+    path.chmod(0o644)
+
+
 def train_one(
     task: Task, folder: Path, *, seed: int, options: argparse.Namespace
 ) -> Adapter:
@@ -300,7 +307,7 @@ def train_one(
     seed
         Seed of the initialisation.
     options
-        The command line: base, rank, steps and rate.
+        The command line: base, rank, steps, rate and heads.
 
     Returns
     -------
@@ -314,6 +321,8 @@ def train_one(
     round_to_half(model)
     right = accuracy(model, task)
     save(model, folder / task.folder)
+    if options.heads:
+        save_head(model, folder / task.folder)
     return Adapter(
         folder=f"{folder.name}/{task.folder}",
         tag=task.tag,
@@ -372,6 +381,7 @@ def arguments() -> argparse.Namespace:
     add("--record", type=Path, required=True, help="JSON file to write")
     add("--independent", type=int, default=32, help="adapters, one a task")
     add("--same-seed", type=int, default=16, help="adapters from one seed")
+    add("--heads", action="store_true", help="keep the linear heads")
     add("--rank", type=int, default=8)
     add("--steps", type=int, default=64)
     add("--rate", type=float, default=1e-3, help="learning rate of AdamW")

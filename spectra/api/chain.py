@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from spectra.api.catalog import Catalog, scan
 from spectra.api.overlap import OverlapReport, overlap
 from spectra.api.run import Run
 from spectra.core.events import Observer
-from spectra.core.settings import HubQuery, as_fields
+from spectra.core.settings import RETAINED, HubQuery, as_fields
 from spectra.study.fit import fit_population
 from spectra.study.studyfile import Study
 
@@ -41,7 +41,8 @@ def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
     """Carry out a study and return its report and files.
 
     A study says all there is to say: what an earlier one wrote to the same
-    folder is replaced.
+    folder is replaced. Where it asks for retained layers, it asks for the
+    metrics by which they are.
 
     Parameters
     ----------
@@ -56,7 +57,9 @@ def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
     UsageError
         When there is nothing to compare.
     """
-    out = Path(study.report.out)
+    out, asked = Path(study.report.out), study.fit
+    if RETAINED in study.overlap.layers:
+        asked = replace(asked, metrics=True)
     population = study.population
     with watch("scanning") as observer:
         catalog = scan(
@@ -72,9 +75,7 @@ def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
     with watch("fitting") as observer:
         path = out / "run.h5"
         run = Run(
-            fit_population(
-                catalog.value, study.fit, out=path, on_event=observer
-            ),
+            fit_population(catalog.value, asked, out=path, on_event=observer),
             path,
         )
     catalog.save(out / "catalog.jsonl")

@@ -1,12 +1,12 @@
 """Networks aligned to one of them, as a user holds the result."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from spectra.api.catalog import Catalog
+from spectra.api.documented import Documented
 from spectra.core.events import Observer
 from spectra.core.text import printable
 from spectra.study.matching import FEWEST_DRAWS, match_networks
@@ -15,7 +15,7 @@ __all__ = ["Match", "match"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Match:
+class Match(Documented):
     """How alike networks are once their hidden units are in one order.
 
     Attributes
@@ -45,20 +45,6 @@ class Match:
             "<th>network</th><th>cosine with the reference</th>"
             f"<th>aligned</th></tr></thead><tbody>{rows}</tbody></table>"
         )
-
-    @property
-    def text(self) -> str:
-        """Return what was found, a sentence."""
-        return str(self.document["text"])
-
-    @property
-    def layers(self) -> list[dict[str, Any]]:
-        """Return one dictionary a layer, as in the document."""
-        return list(self.document["layers"])
-
-    def to_json(self) -> str:
-        """Return the document as text."""
-        return json.dumps(self.document, sort_keys=True, allow_nan=False)
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer
 from spectra.core.text import printable
+from spectra.statistics.document.metrics import metrics_rows
 from spectra.store.runfile import read
 from spectra.subspaces.joint import Subspace, joint_subspace
 from spectra.subspaces.result import LayerFit, Member, PopulationFit
@@ -92,6 +93,14 @@ class Run:
             advice="its layers are in Run.layers",
         )
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return one row a layer and member, of a fit with ``metrics=True``.
+
+        The rows have ``layer``, ``id`` and the columns of `inspect`, None
+        where a number is undefined: ``pandas.DataFrame(run.metrics())``.
+        """
+        return metrics_rows(self.value)
+
     def subspace(self, layer: str, /, k: int = 16) -> Subspace:
         """Return the first `k` joint directions of a layer's members."""
         return joint_subspace(self.layer(layer), k)
@@ -120,8 +129,8 @@ def fit(
         Told after each layer.
     settings
         Fields of `FitSettings`: base, layers, rank, device, precision,
-        memory (bytes), workers, save_directions. Those not given are those of
-        the run that is there.
+        memory (bytes), workers, save_directions, recipe, metrics. Those not
+        given are those of the run that is there.
 
     Raises
     ------

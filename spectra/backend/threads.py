@@ -4,12 +4,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from threading import Event, Thread
+from contextlib import ExitStack
+from threading import Event, Lock, Thread
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_limits
 
-__all__ = ["cores", "in_order"]
+__all__ = ["cores", "in_order", "one_thread"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,12 +45,9 @@ def in_order(
     """
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     work = _until_one_fails(work)
-    limits, pool = threadpool_limits(1), ThreadPoolExecutor(workers)
-
-    def end() -> None:
-        pool.shutdown(cancel_futures=True)
-        limits.restore_original_limits()
-
+    pool, until_done = ThreadPoolExecutor(workers), ExitStack()
+    until_done.enter_context(one_thread)
+    until_done.callback(pool.shutdown, cancel_futures=True)
     try:
         for item in items:
             waiting.append((item, pool.submit(work, item)))
@@ -60,14 +58,57 @@ def in_order(
             first, future = waiting.popleft()
             yield first, future.result()
     except (Exception, GeneratorExit):
-        end()
+        until_done.close()
         raise
     except BaseException:
         # Whoever interrupts us does not wait for what is under way: its
         # results are lost, and until then one thread is enough.
-        Thread(target=end).start()
+        Thread(target=until_done.close).start()
         raise
-    end()
+    until_done.close()
+
+
+class _OneThread:
+    """Lets BLAS have one thread until the last who asked for it has ended.
+
+    Who was interrupted ends later than who is begun next, and would leave
+    each the other's one thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._under_way = 0
+        self._limits: list[threadpool_limits] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._under_way += 1
+            _clear_control()
+            # Each time: another BLAS may have been loaded since.
+            self._limits.append(threadpool_limits(1))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._under_way -= 1
+            _clear_control()
+            while not self._under_way and self._limits:
+                self._limits.pop().restore_original_limits()
+            if not self._under_way:
+                _clear_control()
+
+
+def _clear_control() -> None:
+    """Let any thread set limits, whichever has done so before.
+
+    Since threadpoolctl 3.8 the first one alone can, as long as it is alive.
+    """
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+
+
+one_thread = _OneThread()
+"""A context in which BLAS has one thread, for all threads of the process."""
 
 
 def _until_one_fails(

@@ -23,7 +23,24 @@ COMMANDS = {
     "compare": "Compare the subspaces of two populations; reads their weights"
     " again.",
     "match": "Align networks trained from different starts, and compare them.",
+    "align": "Measure how alike models represent the same items.",
+    "stitch": "Map one model's representations to another's; judge it on other"
+    " items.",
+    "units": "Find units of two models that answer to the same items alike.",
+    "features": "Write every layer's hidden states of texts or images, for"
+    " align.",
     "lineage": "Show who descends from whom, beside what the cards claim.",
+    "inspect": "Show norms, ranks, spikes and power laws of one checkpoint's"
+    " layers.",
+    "diff": "Show what moved from one checkpoint to another, and in what"
+    " rank.",
+    "project": "Show where a checkpoint lies that was not in the fit.",
+    "compress": "Keep a population as what its members share and numbers of"
+    " each one.",
+    "reconstruct": "Write a member of a compressed population as a"
+    " checkpoint.",
+    "merge": "Merge LoRA adapters, or full checkpoints, into one, with a"
+    " card.",
     "report": "Write report.html, report.json, CSV tables and report.md.",
     "run": "Scan, fit, measure and report, from SOURCEs or from a study.toml.",
     "demo": "Run the whole chain, offline, on 48 adapters that come with"

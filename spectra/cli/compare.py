@@ -7,6 +7,7 @@ import typer
 
 import spectra
 from spectra.cli import console, options
+from spectra.cli.outcome import finish, set_aside
 from spectra.core.settings import OverlapSettings
 
 __all__ = ["command"]
@@ -31,6 +32,7 @@ def command(
         ),
     ] = None,
     json: options.Json = False,
+    quarantine_ok: options.QuarantineOk = False,
 ) -> None:
     """Compare the subspaces of two populations; reads their weights again.
 
@@ -52,6 +54,8 @@ def command(
         console.document(found.document)
     else:
         _show(found)
+    lost = set_aside(found.document)
+    finish(lost, len(found.run.models), quarantine_ok)
 
 
 def _show(found: "spectra.Comparison") -> None:

@@ -47,6 +47,8 @@ def command(
     max_stream: options.MaxStream = "1GiB",
     workers: options.Workers = 0,
     save_directions: options.SaveDirections = False,
+    recipe: options.Recipes = [],
+    metrics: options.Metrics = False,
     json: options.Json = False,
     quarantine_ok: options.QuarantineOk = False,
 ) -> None:

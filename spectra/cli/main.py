@@ -82,8 +82,8 @@ _REFUSALS = (
 """What a system in trouble says, whatever it is asked for."""
 
 
-_UNMAPPED = "failed to map segment from shared object"
-"""What an import says for which there is no memory."""
+_NO_ROOM = "failed to map segment from shared object", "can't start new thread"
+"""What an import and a thread say for which there is no memory."""
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -155,7 +155,8 @@ def _of_the_system(error: Exception) -> tuple[str, int]:
     """Return the code, and the exit code, of what is no error of ours."""
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return "E_STORAGE", StorageError.exit_code
-    if isinstance(error, MemoryError) or _UNMAPPED in str(error):
+    no_room = any(words in str(error) for words in _NO_ROOM)
+    if isinstance(error, MemoryError) or no_room:
         return "E_MEMORY", BudgetError.exit_code
     return "E_BUG", 1
 

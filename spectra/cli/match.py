@@ -6,8 +6,7 @@ import typer
 
 import spectra
 from spectra.cli import console, options
-from spectra.cli.outcome import finish
-from spectra.core.catalog import Quarantined
+from spectra.cli.outcome import finish, set_aside
 
 __all__ = ["command"]
 
@@ -40,7 +39,7 @@ def command(
         console.document(found.document)
     else:
         _show(found)
-    aside = [Quarantined(**each) for each in found.document["quarantine"]]
+    aside = set_aside(found.document)
     finish(aside, len(found.document["members"]), quarantine_ok)
 
 

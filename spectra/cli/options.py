@@ -35,10 +35,12 @@ __all__ = [
     "Memory",
     "Nulls",
     "NumParameters",
+    "Ordered",
     "Precision",
     "QuarantineOk",
     "Rank",
     "Relation",
+    "ReportLayers",
     "Revision",
     "RunFile",
     "SaveDirections",
@@ -191,6 +193,9 @@ QuarantineOk = Annotated[
 ]
 Base = Annotated[str | None, _fit("base", "--base", metavar="REF|zero")]
 Layers = Annotated[list[str], _fit("layers", "--layers", metavar="GLOB")]
+ReportLayers = Annotated[
+    list[str], _overlap("layers", "--layers", metavar="GLOB|retained")
+]
 Rank = Annotated[int, _fit("rank", "--rank", min=1)]
 Device = Annotated[str, _fit("device", "--device")]
 Precision = Annotated[Literal["f32", "f64"], _fit("precision", "--precision")]
@@ -203,10 +208,13 @@ MaxStream = Annotated[
 ]
 Workers = Annotated[int, _fit("workers", "--workers", min=0)]
 SaveDirections = Annotated[bool, _fit("save_directions", "--save-directions")]
+Metrics = Annotated[bool, _fit("metrics", "--metrics")]
+Recipes = Annotated[list[str], _fit("recipe", "--recipe", metavar="NAME")]
 Levels = Annotated[list[int], _overlap("k", "-k", min=1)]
 Nulls = Annotated[list[str], _overlap("null", "--null", metavar="NAME")]
 Draws = Annotated[int, _overlap("draws", "--draws", min=199)]
 Seed = Annotated[int, _overlap("seed", "--seed")]
+Ordered = Annotated[bool, _overlap("ordered", "--ordered")]
 Bootstrap = Annotated[int, _overlap("bootstrap", "--bootstrap", min=100)]
 FailOn = Annotated[
     list[Any],

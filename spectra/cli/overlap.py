@@ -10,6 +10,7 @@ import typer
 
 import spectra
 from spectra.cli import console, options
+from spectra.cli.outcome import finish, set_aside
 from spectra.core.errors import UsageError
 from spectra.core.settings import OverlapSettings
 
@@ -22,6 +23,7 @@ REFUSED = 9
 def command(
     context: typer.Context,
     run: options.RunFile,
+    layers: options.ReportLayers = [],
     k: options.Levels = [],
     null: options.Nulls = [],
     draws: options.Draws = 199,
@@ -35,8 +37,10 @@ def command(
             " used instead of the lineage found in the weights.",
         ),
     ] = None,
+    ordered: options.Ordered = False,
     fail_on: options.FailOn = [],
     json: options.Json = False,
+    quarantine_ok: options.QuarantineOk = False,
 ) -> None:
     """Measure sharedness against nulls and held-out groups; read no weights.
 
@@ -54,7 +58,12 @@ def command(
     else:
         show(report)
         console.say(f"next: spectra report {run} -o report/")
-    if is_refused(report, fail_on):
+    refused = is_refused(report, fail_on)
+    fitted = report.run
+    known = set(fitted.value.quarantine)
+    lost = [q for q in set_aside(report.document) if q not in known]
+    finish(lost, len(fitted.models), quarantine_ok or refused)
+    if refused:
         raise typer.Exit(REFUSED)
 
 
@@ -88,8 +97,54 @@ def show(report: "spectra.OverlapReport") -> None:
         ],
         left=2,
     )
+    _show_recipes(report)
+    _show_training(report)
+    score = report.document["alpha_score"]
+    if score is not None:
+        console.say(
+            f"layer score: q_all {console.number(score['q_all'])}, q_arch"
+            f" {console.number(score['q_arch'])}; {score['n_retained']} of"
+            f" {score['n_layers']} layers retained"
+        )
     word = report.document["verdict"]["word"]
     console.say(f"overall {word}: {report.verdict}")
+
+
+def _show_recipes(report: "spectra.OverlapReport") -> None:
+    if not any(layer["recipes"] for layer in report.layers):
+        return
+    from spectra.report.rows import recipe_rows
+
+    rows = recipe_rows(report.document)
+    console.table(
+        ("recipe", "layers", "features", "samples", "k", "EVR", "chance"),
+        [
+            (
+                row["recipe"], str(row["n_layers"]), row["features"],
+                row["samples"], row["k"], console.number(row["evr"]),
+                console.number(row["null"]),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+    for caveat, name in {row["caveat"]: row["name"] for row in rows}.items():
+        console.say(f"{name}: {caveat}")
+
+
+def _show_training(report: "spectra.OverlapReport") -> None:
+    if "trajectory" not in report.document:
+        return
+    from spectra.report.trajectory import (
+        MOTION,
+        motion,
+        training,
+        trajectory_rows,
+    )
+
+    rows = [motion(row) for row in trajectory_rows(report.document)]
+    console.table([title.lower() for title in MOTION], rows)
+    for sentence in training(report.document):
+        console.say(sentence)
 
 
 def is_refused(

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from spectra.cli import console, options
-from spectra.cli.outcome import finish
+from spectra.cli.outcome import finish, set_aside
 from spectra.cli.overlap import REFUSED, is_refused, show
 from spectra.cli.report import FormatList, formats_of
+from spectra.core.settings import RETAINED
 from spectra.study.studyfile import Study, read_study
 
 __all__ = ["command"]
@@ -43,10 +44,13 @@ def command(
     max_stream: options.MaxStream = "1GiB",
     workers: options.Workers = 0,
     save_directions: options.SaveDirections = False,
+    recipe: options.Recipes = [],
+    metrics: options.Metrics = False,
     k: options.Levels = [],
     null: options.Nulls = [],
     draws: options.Draws = 199,
     seed: options.Seed = 0,
+    ordered: options.Ordered = False,
     formats: FormatList = "html,json,csv,md",
     fail_on: options.FailOn = [],
     json: options.Json = False,
@@ -75,7 +79,7 @@ def command(
             console.say(str(path))
     refused = is_refused(done.report, fail_on)
     finish(
-        done.report.run.value.quarantine,
+        set_aside(done.report.document),
         len(done.report.run.models),
         quarantine_ok or refused,
     )
@@ -93,11 +97,24 @@ def _study(sources: list[str], given: dict[str, Any], formats: str) -> Study:
         given["out"] = str(given["out"])
     if "formats" in given:
         given["formats"] = formats_of(formats)
+    layers = given.pop("layers", None)
     tables = {
         table.name: _overridden(getattr(study, table.name), given)
         for table in dataclasses.fields(study)
     }
-    return Study(**tables)
+    study = Study(**tables)
+    return study if layers is None else _of_layers(study, layers)
+
+
+def _of_layers(study: Study, globs: tuple[str, ...]) -> Study:
+    """Return the study of such layers: what is retained is known last."""
+    fitted = tuple(glob for glob in globs if glob != RETAINED)
+    shown = () if fitted == globs else (RETAINED,)
+    return dataclasses.replace(
+        study,
+        fit=dataclasses.replace(study.fit, layers=fitted),
+        overlap=dataclasses.replace(study.overlap, layers=shown),
+    )
 
 
 def _overridden(settings: Any, given: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
+    "RETAINED",
     "FitSettings",
     "HubQuery",
     "OverlapSettings",
@@ -17,6 +18,10 @@ __all__ = [
     "as_json",
     "help_of",
 ]
+
+
+RETAINED = "retained"
+"""In place of a glob: the layers that the layer score keeps."""
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -98,12 +103,29 @@ class FitSettings:
     save_directions: bool = _setting(
         False, "Keep singular vectors in the run file (large)."
     )
+    recipe: tuple[str, ...] = _setting(
+        (),
+        "Spectra as the code of the Universal Weight Subspace paper has them:"
+        " model-axis, rows-pca, lora-rows-pca, lora-cols-svd, lora-eig, hosvd,"
+        " conv-cols; hosvd:tau=0.9,hooi and the like truncate. Reads the"
+        " weights again.",
+    )
+    metrics: bool = _setting(
+        False,
+        "Norms, ranks, spikes and power law of each checkpoint's layers, as"
+        " inspect shows them. Reads the weights again.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlapSettings:
     """Settings of `overlap`; thresholds as in the verdict rule."""
 
+    layers: tuple[str, ...] = _setting(
+        (),
+        "Report only layers whose name matches one of these globs; retained"
+        " stands for those that the layer score of fit --metrics keeps.",
+    )
     k: tuple[int, ...] = _setting(
         (), "Levels of k to report, in addition to 1, 4 and 16."
     )
@@ -117,6 +139,11 @@ class OverlapSettings:
     bootstrap: int = _setting(500, "Resamples of groups for intervals.")
     groups: Mapping[str, str] | None = _setting(
         None, "Group of each member by id, instead of lineage from weights."
+    )
+    ordered: bool = _setting(
+        False,
+        "Checkpoints are those of one training run, in the order of the"
+        " numbers in their ids: report how directions move.",
     )
     initialisation_threshold: float = _setting(
         0.3, "Cosine of lora_A above which two members share their start."
@@ -143,6 +170,17 @@ class OverlapSettings:
     shared_mean: float = _setting(
         0.02, "Lower end of r2.mean above which members share their mean."
     )
+    alpha_low: float = _setting(
+        2.0, "Power-law exponent from which a layer is in the band."
+    )
+    alpha_high: float = _setting(6.0, "Exponent up to which it is.")
+    alpha_std: float = _setting(
+        1.0, "Deviation over checkpoints up to which a layer is retained."
+    )
+    alpha_in_range: float = _setting(
+        0.5, "Share of checkpoints in the band from which it is."
+    )
+    alpha_score: float = _setting(0.2, "Layer score from which it is.")
     uneven: float = _setting(
         2.0, "EVR over its isotropic expectation that norms may explain."
     )

@@ -21,6 +21,7 @@ __all__ = [
     "are_singular_values",
     "are_triplets",
     "can_be_squared",
+    "is_solution",
     "sizes",
 ]
 
@@ -39,6 +40,8 @@ def sizes(xp: Any, A: Array, /) -> Array:
 
 def can_be_squared(xp: Any, A: Array, size: Array, /) -> bool:
     """Return whether no square of a number, or its rounding, is lost."""
+    if 0 in A.shape:
+        return True
     eps, least, most = _precision(xp, A.dtype)
     safe = (size > least**0.5 / eps) & (size < most**0.5 * eps)
     if bool(_all(xp, safe)):
@@ -70,23 +73,23 @@ def are_eigenpairs(
 def are_factors(
     xp: Any, A: Array, size: Array, Q: Array, R: Array, /
 ) -> Array:
-    """Return whether ``A = Q R`` and Q has orthonormal columns."""
+    """Return whether each ``A = Q R`` and Q has orthonormal columns."""
     x, y = _vector(A), _vector(Q)
-    product = _near(xp, Q @ (R @ x), A @ x, _rounding(xp, A) * size)
+    product = _near(xp, _times(Q, R @ x), A @ x, _rounding(xp, A) * size)
     return product & _orthonormal(xp, Q, y, Q @ y)
 
 
 def are_singular_values(xp: Any, A: Array, size: Array, s: Array, /) -> Array:
-    """Return whether they descend, and their squares have A's sum."""
+    """Return whether they descend, and their squares have each A's sum."""
     off = xp.abs(xp.linalg.vecdot(s, s) - size * size)
-    is_sum = off <= _rounding(xp, A) * size * size
-    return _ascend(xp, -s) & (s[-1] >= 0) & is_sum
+    sums = (off <= _rounding(xp, A) * size * size) & (s[..., -1] >= 0)
+    return _ascend(xp, -s) & _all(xp, sums)
 
 
 def are_triplets(
     xp: Any, A: Array, size: Array, U: Array, s: Array, Vh: Array, /
 ) -> Array:
-    """Return whether they are all singular triplets of A, largest first."""
+    """Return whether they are all triplets of each A, largest first."""
     x, most = _vector(U), _rounding(xp, A) * size
     V = xp.matrix_transpose(Vh)
     u, v = U @ x, V @ x
@@ -95,8 +98,16 @@ def are_triplets(
         are_singular_values(xp, A, size, s)
         & _orthonormal(xp, U, x, u)
         & _orthonormal(xp, V, x, v)
-        & _near(xp, A @ v, U @ (s * x), most)
+        & _near(xp, _times(A, v), _times(U, s * x), most)
     )
+
+
+def is_solution(
+    xp: Any, A: Array, size: Array, b: Array, x: Array, /
+) -> Array:
+    """Return whether ``A x = b``, for one matrix."""
+    most = size * xp.linalg.vector_norm(x) + xp.linalg.vector_norm(b)
+    return _near(xp, A @ x, b, _rounding(xp, A) * most)
 
 
 def _ascend(xp: Any, values: Array) -> Array:

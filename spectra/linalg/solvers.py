@@ -21,12 +21,14 @@ from spectra.core.errors import Quarantine
 from spectra.linalg import proofs
 
 __all__ = [
+    "all_and_leading",
     "eigh",
     "eigvalsh",
     "fits_32_bits",
     "leading_eigh",
     "power_of_two",
     "qr",
+    "solve",
     "svd",
     "svdvals",
 ]
@@ -71,14 +73,46 @@ def leading_eigh(C: Array, k: int, /) -> tuple[Array, Array]:
     return values[n - k :], vectors[:, n - k :]
 
 
+def all_and_leading(C: Host, k: int, /) -> tuple[Host, Host]:
+    """Return all eigenvalues of symmetric C, ascending, and a few vectors.
+
+    The vectors are those of the `k` largest, for little more than the price
+    of the values: C is reduced to tridiagonal form once.
+    """
+    n = C.shape[0]
+    if 2 * k <= n and fits_32_bits(n, n):
+        found = _first_proven(_all_and_leading(k), C)
+        if found is not None:
+            return found
+    values, vectors = eigh(C)
+    return values, vectors[:, n - k :]
+
+
 def qr(A: Array, /) -> tuple[Array, Array]:
-    """Return Q and R of ``A = Q R``, Q with orthonormal columns."""
+    """Return Q and R of each ``A = Q R``, Q with orthonormal columns."""
     Q, R = _solved(_QR, A)
     return Q, R
 
 
+def solve(A: Host, b: Host, /) -> Host:
+    """Return x of ``A x = b``, for a square matrix on the host."""
+    others = (
+        lambda A: (scipy.linalg.solve(A, b, check_finite=False),),
+        lambda A: (scipy.linalg.lstsq(A, b, check_finite=False)[0],),
+    )
+    kind = _Kind(
+        "solve",
+        lambda linalg, A: (linalg.solve(A, b),),
+        others,
+        lambda xp, A, size, x: proofs.is_solution(xp, A, size, b, x),
+        of_symmetric=False,
+    )
+    x: Host = _solved(kind, A)[0]
+    return x
+
+
 def svd(A: Array, /) -> tuple[Array, Array, Array]:
-    """Return thin U, s, Vh of ``A = U diag(s) Vh``, largest first."""
+    """Return thin U, s, Vh of each ``A = U diag(s) Vh``, largest first."""
     U, s, Vh = _solved(_SVD, A)
     return U, s, Vh
 
@@ -250,6 +284,30 @@ def _leading_of(k: int) -> _Kind:
         return tuple(found)
 
     return _Kind("eigh", first, (), proofs.are_eigenpairs)
+
+
+def _all_and_leading(k: int) -> _Kind:
+    """Return the decomposition into all values and `k` leading vectors."""
+
+    def first(_: Any, C: Host) -> Found:
+        n, lapack = C.shape[0], scipy.linalg.lapack
+        T, d, e, tau, fault = lapack.dsytrd(C, lower=1, lwork=64 * n)
+        tridiagonal = scipy.linalg.eigh_tridiagonal
+        values = tridiagonal(d, e, eigvals_only=True, lapack_driver="sterf")
+        _, V = tridiagonal(d, e, select="i", select_range=(n - k, n - 1))
+        # Its reflectors lie below the diagonal, as those of a QR would.
+        V[1:], _, back = lapack.dormqr(
+            "L", "N", T[1:, :-1], tau, V[1:], 64 * k
+        )
+        if fault or back:
+            raise ValueError
+        return values, V
+
+    def holds(xp: Any, C: Host, size: Host, values: Host, V: Host) -> Array:
+        pairs = proofs.are_eigenpairs(xp, C, size, values[-k:], V)
+        return pairs & proofs.are_eigenvalues(xp, C, size, values)
+
+    return _Kind("eigh", first, (), holds)
 
 
 def _symmetric(C: Array) -> Array:

@@ -174,7 +174,8 @@ def factored_svd(
     Parameters
     ----------
     A, B
-        Factors of shape (r, n) and (m, r), r <= min(m, n), in float64.
+        Factors of shape (r, n) and (m, r), in float64; there are min(r, m, n)
+        triplets.
     scale
         Multiplies the singular values; its sign goes to the left vectors.
     tolerance

@@ -1,14 +1,16 @@
 r"""``report.md``: the report for a README or a model card."""
 
-import html
-import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from spectra.core.text import printable
 from spectra.report.document import Report
-from spectra.report.rows import Row, layer_rows, model_rows
+from spectra.report.marks import table, text
+from spectra.report.rows import Row, layer_rows, model_rows, recipe_rows
+from spectra.report.trajectory import (
+    MOTION,
+    motion,
+    training,
+    trajectory_rows,
+)
 from spectra.report.wording import (
     caveats,
     counts,
@@ -23,10 +25,6 @@ __all__ = ["markdown"]
 MOST_MODELS = 50
 """A card lists this many checkpoints; ``models.csv`` lists all."""
 
-_MARKS = re.compile(r"[\\`*\[\]#~$]|(?<![^\W_])_|_(?![^\W_])")
-_LINKS = {"|": "&#124;", "://": "&#58;//", "@": "&#64;", "www.": "www&#46;"}
-"""What would end a cell, or be made a link or a mention by the renderer."""
-
 
 def markdown(report: Report, /) -> str:
     """Return the text of ``report.md``."""
@@ -38,16 +36,20 @@ def _lines(report: Report) -> Iterator[str]:
     yield from (
         "# Overlap report",
         "",
-        f"**{_text(first)}** {_text(rest)}",
+        f"**{text(first)}** {text(rest)}",
         "",
     )
     for verdict, count in counts(report):
         yield f"- {verdict}: {n_of(count, 'layer')}"
     yield from ("", "## Layers", "", *_layer_table(report), "")
+    if "trajectory" in report:
+        yield from ("## Training trajectory", "", *_training(report), "")
+    if recipes := recipe_rows(report):
+        yield from ("## Recipes of the paper", "", *_recipes(recipes), "")
     yield from ("## Population", "", *_population(report), "")
     yield from ("## Caveats", "")
-    yield from (f"- {_text(caveat)}" for caveat in caveats(report))
-    yield from ("", f"Made by spectra {_text(str(report['version']))}.")
+    yield from (f"- {text(caveat)}" for caveat in caveats(report))
+    yield from ("", f"Made by spectra {text(str(report['version']))}.")
 
 
 def _layer_table(report: Report) -> Iterator[str]:
@@ -57,7 +59,7 @@ def _layer_table(report: Report) -> Iterator[str]:
         "output overlap (chance)", "input overlap (chance)",
     )  # fmt: skip
     rows = (_layer_cells(row) for row in layer_rows(report))
-    yield from _table(titles, rows, n_text=2)
+    yield from table(titles, rows, n_text=2)
 
 
 def _layer_cells(row: Row) -> Sequence[str]:
@@ -67,7 +69,7 @@ def _layer_cells(row: Row) -> Sequence[str]:
         f"captured_{k}", f"captured_random_{k}", "effect_low", "r2_mean",
     )  # fmt: skip
     return (
-        _text(row["name"]), _text(row["verdict"]), k,
+        text(row["name"]), text(row["verdict"]), k,
         *(number(row.get(column)) for column in columns),
         *(
             f"{number(row[f'{side}_overlap_mean'])}"
@@ -75,6 +77,28 @@ def _layer_cells(row: Row) -> Sequence[str]:
             for side in ("output", "input")
         ),
     )  # fmt: skip
+
+
+def _recipes(rows: Sequence[Row]) -> Iterator[str]:
+    titles = ("Recipe", "Layers", "Features", "Samples", "k", "EVR", "chance")
+    cells = (
+        (
+            text(row["recipe"]), str(row["n_layers"]), row["features"],
+            row["samples"], row["k"], number(row["evr"]), number(row["null"]),
+        )
+        for row in rows
+    )  # fmt: skip
+    yield from table(titles, cells, n_text=1)
+    yield ""
+    caveats_of = {row["caveat"]: row["name"] for row in rows}
+    yield from (f"- {text(n)}: {text(c)}" for c, n in caveats_of.items())
+
+
+def _training(report: Report) -> Iterator[str]:
+    yield from (f"- {text(sentence)}" for sentence in training(report))
+    yield ""
+    rows = (map(text, motion(row)) for row in trajectory_rows(report))
+    yield from table(MOTION, rows, n_text=1)
 
 
 def _population(report: Report) -> Iterator[str]:
@@ -88,12 +112,12 @@ def _population(report: Report) -> Iterator[str]:
     )
     yield ""
     for name in ("initialisation", "lineage"):
-        yield f"- {_text(grouping(report, name))}"
+        yield f"- {text(grouping(report, name))}"
     yield ""
     models = model_rows(report)
     titles = ("Checkpoint", "Licence", "Group", "Initialisation", "Norm")
     rows = (_model_cells(model) for model in models[:MOST_MODELS])
-    yield from _table(titles, rows, n_text=4)
+    yield from table(titles, rows, n_text=4)
     if len(models) > MOST_MODELS:
         yield f"\n{len(models) - MOST_MODELS} more are in `models.csv`."
 
@@ -101,24 +125,4 @@ def _population(report: Report) -> Iterator[str]:
 def _model_cells(model: Row) -> Sequence[str]:
     texts = (model["id"], model["license"], model["group"],
              model["init_group"])  # fmt: skip
-    return (*map(_text, texts), number(model["norm"]))
-
-
-def _table(
-    titles: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: int
-) -> Iterator[str]:
-    sides = [":--"] * n_text + ["--:"] * (len(titles) - n_text)
-    for cells in (titles, sides, *rows):
-        yield f"| {' | '.join(cells)} |"
-
-
-def _text(value: Any) -> str:
-    """Return text of any origin as Markdown that means just that text."""
-    if value is None:
-        return "–"
-    shown = html.escape(printable(str(value), limit=sys.maxsize), quote=False)
-    # Marks first: what replaces links holds a mark itself.
-    shown = _MARKS.sub(lambda mark: f"\\{mark[0]}", shown)
-    for active, harmless in _LINKS.items():
-        shown = shown.replace(active, harmless)
-    return shown
+    return (*map(text, texts), number(model["norm"]))

@@ -10,7 +10,12 @@ from spectra.core.errors import UsageError
 from spectra.report.card import markdown
 from spectra.report.document import Report, json_text
 from spectra.report.page import html
-from spectra.report.sheets import layers_csv, models_csv, pairs_csv
+from spectra.report.sheets import (
+    layers_csv,
+    models_csv,
+    pairs_csv,
+    trajectory_csv,
+)
 from spectra.store.atomic import replacing
 from spectra.subspaces.result import PopulationFit
 
@@ -47,6 +52,11 @@ EXPORTERS = (
     Exporter("md", ("report.md",), lambda r, _: ([markdown(r)],)),
 )
 
+_ORDERED = Exporter(
+    "csv", ("trajectory.csv",), lambda r, _: (trajectory_csv(r),)
+)
+"""Besides, of checkpoints that are in order."""
+
 
 def write(
     report: Report,
@@ -77,6 +87,8 @@ def write(
         The disk refused; files that were there before are as they were.
     """
     chosen = _chosen(formats)
+    if "trajectory" in report and "csv" in formats:
+        chosen = (*chosen, _ORDERED)
     paths = []
     with ExitStack() as until_all_are_written:
         for exporter in chosen:

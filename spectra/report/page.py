@@ -17,7 +17,19 @@ from markupsafe import Markup
 from spectra.core.text import printable
 from spectra.report.document import Report, script_json
 from spectra.report.explorer import explorer
-from spectra.report.rows import layer_rows, model_rows
+from spectra.report.lines import training_charts
+from spectra.report.rows import (
+    layer_rows,
+    metric_rows,
+    model_rows,
+    recipe_rows,
+)
+from spectra.report.trajectory import (
+    MOTION,
+    motion,
+    training,
+    trajectory_rows,
+)
 from spectra.report.wording import (
     VERDICTS,
     caveats,
@@ -66,6 +78,7 @@ def html(report: Report, fit: PopulationFit, /) -> str:
         # Safe: in this text `<`, `>` and `&` are escapes.
         drawn=Markup(script_json(explorer(report, fit))),  # noqa: S704
         headline=headline(report),
+        **_training(report),
         models=model_rows(report),
         groupings=[
             grouping(report, name) for name in ("initialisation", "lineage")
@@ -86,7 +99,21 @@ def _summary(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "rows": layer_rows(report),
+        "recipes": recipe_rows(report),
+        "alone": metric_rows(report),
         "counts": counts(report),
+    }
+
+
+def _training(report: Report) -> dict[str, Any]:
+    """Return what the page shows of a training run; of others nothing."""
+    if "trajectory" not in report:
+        return {"training": ()}
+    return {
+        "training": training(report),
+        "motion_titles": MOTION,
+        "motion_rows": [motion(row) for row in trajectory_rows(report)],
+        "training_charts": training_charts(report),
     }
 
 

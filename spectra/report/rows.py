@@ -1,16 +1,27 @@
 """The report document as flat rows: one a layer, one a checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spectra.report.document import Report, at, levels_of
+from spectra.report.wording import number
 
-__all__ = ["Row", "layer_rows", "model_rows"]
+__all__ = [
+    "Row",
+    "layer_rows",
+    "metric_rows",
+    "model_rows",
+    "recipe_rows",
+]
 
 Row = dict[str, Any]
 
 _MODEL_COLUMNS = (
     "id", "revision", "license", "group", "init_group", "duplicate_of", "norm",
+)  # fmt: skip
+_ALONE = (
+    "norm", "stable_rank", "effective_rank", "num_spikes",
+    "gavish_donoho_rank",
 )  # fmt: skip
 _BY_LEVEL = ("evr", "expected_isotropic", "expected_norms", "unit_norm_evr")
 _NULL_COLUMNS = ("mean", "q95", "p", "p_adjusted")
@@ -32,6 +43,87 @@ def layer_rows(report: Report, /) -> list[Row]:
     """
     levels = levels_of(report)
     return [_layer_row(layer, levels) for layer in report["layers"]]
+
+
+def metric_rows(report: Report, /) -> list[Row]:
+    """Return one row a layer of means over checkpoints taken one by one."""
+    return [
+        {
+            "name": layer["name"],
+            **{name: layer["metrics"][name]["mean"] for name in _ALONE},
+            **{
+                name: (layer["alpha_score"] or {}).get(name)
+                for name in ("mean", "std", "in_range", "q", "retained")
+            },
+        }
+        for layer in report["layers"]
+        if layer.get("metrics")
+    ]
+
+
+def recipe_rows(report: Report, /) -> list[Row]:
+    """Return one row a recipe, part and mode: means over its layers.
+
+    ``k`` is the largest level of which twice as many directions exist in each
+    of them; the smallest where there is none.
+    """
+    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for layer in report["layers"]:
+        for entry in layer.get("recipes", ()):
+            key = tuple(map(entry.get, ("recipe", "options", "part", "mode")))
+            found.setdefault(key, []).append(entry)
+    return [_recipe_row(entries) for entries in found.values()]
+
+
+def _recipe_row(entries: Sequence[Mapping[str, Any]]) -> Row:
+    part, mode, options = map(entries[0].get, ("part", "mode", "options"))
+    recipe = entries[0]["recipe"] + (f":{options}" if options else "")
+    levels = sorted(entries[0]["evr"], key=int)
+    open_ones = [
+        k for k in levels if not any(e["saturated"][k] for e in entries)
+    ]
+    k = (open_ones or levels[:1])[-1]
+    which = part or (None if mode is None else f"mode {mode}")
+    return {
+        "name": recipe,
+        "recipe": recipe if which is None else f"{recipe}, {which}",
+        "n_layers": len(entries),
+        "features": _range(e["feature_dim"] for e in entries),
+        "samples": _range(e["n_samples"] for e in entries),
+        "k": k,
+        "evr": _mean(e["evr"][k] for e in entries),
+        "null": _mean(e["null"][k] for e in entries),
+        "saturated": not open_ones,
+        "caveat": _kept(entries) + entries[0]["caveat"],
+    }
+
+
+def _kept(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return what decompositions keep, a sentence; empty for none."""
+    if "ranks" not in entries[0]:
+        return ""
+    ranks = zip(*(entry["ranks"] for entry in entries), strict=True)
+    error, bound, refined = (
+        _mean(entry[name] for entry in entries)
+        for name in ("error", "error_bound", "error_refined")
+    )
+    words = (
+        f"Kept {' x '.join(map(_range, ranks))} (models, outputs, inputs) with"
+        f" a relative error of {number(error)}, at most {number(bound)}"
+    )
+    if refined is not None:
+        words += f"; {number(refined)} after refinement"
+    return f"{words}. "
+
+
+def _range(values: Iterable[int]) -> str:
+    known = sorted(set(values))
+    return "-".join(map(str, dict.fromkeys((known[0], known[-1]))))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _layer_row(layer: Mapping[str, Any], levels: Sequence[str]) -> Row:

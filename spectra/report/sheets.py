@@ -1,4 +1,7 @@
-"""The tables ``layers.csv``, ``models.csv`` and ``pairs.csv``."""
+"""The tables: ``layers.csv``, ``models.csv``, ``pairs.csv``.
+
+Of a training run ``trajectory.csv`` besides.
+"""
 
 import csv
 import functools
@@ -14,9 +17,10 @@ from spectra.core.text import printable
 from spectra.report.document import Report
 from spectra.report.pairs import DECIMALS, MEASURES, pair_values
 from spectra.report.rows import Row, layer_rows, model_rows
+from spectra.report.trajectory import checkpoint_rows
 from spectra.subspaces.result import LayerFit, PopulationFit
 
-__all__ = ["layers_csv", "models_csv", "pairs_csv"]
+__all__ = ["layers_csv", "models_csv", "pairs_csv", "trajectory_csv"]
 
 _TRIGGERS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 """What makes a spreadsheet read a cell as a formula, full-width forms too."""
@@ -36,6 +40,11 @@ def layers_csv(report: Report, /) -> Iterator[str]:
 def models_csv(report: Report, /) -> Iterator[str]:
     """Yield the lines of ``models.csv``, one checkpoint a line."""
     return _sheet(model_rows(report))
+
+
+def trajectory_csv(report: Report, /) -> Iterator[str]:
+    """Yield the lines of ``trajectory.csv``, a layer and checkpoint each."""
+    return _sheet(checkpoint_rows(report))
 
 
 def pairs_csv(fit: PopulationFit, /) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """What is done with every layer of a fit, and with what was asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 from spectra.backend.threads import cores, in_order
-from spectra.core.errors import UsageError
+from spectra.core.catalog import Quarantined
+from spectra.core.errors import Quarantine, UsageError
 from spectra.core.events import Observer, Progress
 from spectra.core.settings import OverlapSettings
 from spectra.subspaces.result import LayerFit, PopulationFit
@@ -50,8 +51,8 @@ def each_layer(
     *,
     stage: str,
     on_event: Observer | None,
-) -> Iterator[Result]:
-    """Yield what is found in each layer, in their order.
+) -> tuple[list[Result], list[Quarantined]]:
+    """Return what is found in the layers, in their order, and who has none.
 
     Parameters
     ----------
@@ -67,14 +68,24 @@ def each_layer(
     """
     n = len(fit.layers)
 
-    def named(place: int) -> tuple[str, Result]:
+    def named(place: int) -> tuple[str, Result | Quarantined]:
         layer = fit.layers[place]
-        return layer.name, work(layer)
+        try:
+            return layer.name, work(layer)
+        except Quarantine as reason:
+            lost = Quarantined("all", layer.name, reason.code, reason.detail)
+            return layer.name, lost
 
     at_once = _BYTES // (_LAYER_BYTES * max(1, len(fit.models)) ** 2)
     workers = max(1, min(cores(), at_once))
+    done: list[Result] = []
+    lost: list[Quarantined] = []
     for place, found in in_order(named, range(n), workers=workers):
         name, result = found
         if on_event is not None:
             on_event(Progress(stage, place + 1, n, name))
-        yield result
+        if isinstance(result, Quarantined):
+            lost.append(result)
+        else:
+            done.append(result)
+    return done, lost

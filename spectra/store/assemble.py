@@ -4,10 +4,11 @@ HDF5 can end the process it runs in when a disk fills under it, or when bytes
 of a file have changed: here that costs a file which can be made again. Called
 by `spectra.store.writing` as ::
 
-    python -P -m spectra.store.assemble (units|report|examine|salvage) RUN
+    python -P -m spectra.store.assemble (units|report) RUN OUT
+    python -P -m spectra.store.assemble (examine|salvage) RUN
 
-Of units, or of the run and a report in the folder ``RUN.work``, it makes
-``assembled.h5`` in it, flushed and sealed. What it finds in a damaged file it
+Of units, or of the run and a report in the folder ``RUN.work``, it makes the
+file OUT, flushed and sealed. What it finds in a damaged file it
 prints as one JSON document; to salvage is to put whole layers into that folder
 as units. It ends with the process that holds the other end of its stdin, and
 when it has looked at a damaged file for longer than that can take.
@@ -20,6 +21,7 @@ import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from select import select
 from shutil import copyfile
 from threading import Thread
 from typing import Any
@@ -32,11 +34,10 @@ from spectra.store.seal import BLOCK, SCHEMA, parts_are_whole, seal
 from spectra.store.units import pack, read_unit, write_unit
 from spectra.subspaces.result import LayerOutcome
 
-__all__ = ["ASSEMBLED", "MANIFEST", "REPORT"]
+__all__ = ["MANIFEST", "REPORT"]
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
-ASSEMBLED = "assembled.h5"
 
 
 def _of_units(run: Path, out: Path) -> None:
@@ -149,21 +150,28 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _main(task: str, run: Path) -> None:
-    folder = work_folder(run)
+def _main(task: str, run: Path, *out: str) -> None:
     if task in ("examine", "salvage"):
         _limit_time(run)
     match task:
         case "examine":
             _examine(run, None)
         case "salvage":
-            _examine(run, Journal(folder))
+            _examine(run, Journal(work_folder(run)))
         case _:
             make = _of_units if task == "units" else _with_report
-            make(run, folder / ASSEMBLED)
-            seal(folder / ASSEMBLED)
+            (made,) = map(Path, out)
+            make(run, made)
+            seal(made)
+
+
+def _is_alone() -> bool:
+    """Return whether whoever started us ended while modules were imported."""
+    return bool(select([0], [], [], 0)[0])
 
 
 if __name__ == "__main__":
+    if _is_alone():
+        sys.exit(1)
     Thread(target=_end_with_parent, daemon=True).start()
-    _main(sys.argv[1], Path(sys.argv[2]))
+    _main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -36,7 +36,7 @@ _MARK = re.compile(r"begun\.(?P<key>[0-9a-f]{64})\.(?P<deaths>[0-9]{1,9})")
 
 _OURS = re.compile(
     rf"([0-9a-f]{{64}}\.[0-9a-f]{{64}}|{_MARK.pattern}|\..*\.tmp"
-    r"|(manifest|report)\.json|assembled\.h5)\Z"
+    r"|(manifest|report)\.json)\Z"
 )
 """Names of files that a journal makes; others are left alone."""
 

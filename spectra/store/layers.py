@@ -1,17 +1,20 @@
 """One layer as a header and named arrays, and back from an HDF5 group."""
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import h5py
+import numpy as np
 
+from spectra.subspaces.recipes.measured import RecipeSpectrum, Truncation
 from spectra.subspaces.result import (
     BaseFit,
     BaseSide,
     Directions,
     Folds,
     LayerFit,
+    MemberMetrics,
     SideFit,
     WeightStats,
 )
@@ -27,6 +30,7 @@ _FOLDS = ("sums", "traces")
 _BASE_SIDE = tuple(field.name for field in fields(BaseSide))
 _BASE = tuple(field.name for field in fields(BaseFit))
 _PAIRS = ("phi", "geodesic", "cosines", "consensus")
+_METRICS = tuple(field.name for field in fields(MemberMetrics))
 _DIRECTIONS = ("left", "right", "output", "input")
 
 
@@ -45,6 +49,7 @@ def arrays_of(layer: LayerFit, /) -> dict[str, Any]:
         arrays |= _named(f"{side}/base/", value.base, _BASE_SIDE)
     arrays |= _named("base/", layer.base, _BASE)
     arrays |= _named("weights/", layer.weights, _WEIGHTS)
+    arrays |= _named("metrics/", layer.metrics, _METRICS)
     return arrays | _named("directions/", layer.directions, _DIRECTIONS)
 
 
@@ -65,6 +70,10 @@ def header_of(layer: LayerFit, /) -> dict[str, Any]:
         "base_digest": layer.base_digest,
         "base_fault": layer.base_fault,
         "traces": [layer.output.trace, layer.input.trace],
+        "recipes": [
+            asdict(found) | {"eigenvalues": found.eigenvalues.tolist()}
+            for found in layer.recipes
+        ],
     }
 
 
@@ -100,7 +109,17 @@ def read_layer(group: h5py.Group, /) -> LayerFit:
         base_digest=header["base_digest"],
         base=_get_all(group, "base", BaseFit, _BASE),
         base_fault=header["base_fault"],
+        metrics=_get_all(group, "metrics", MemberMetrics, _METRICS),
+        recipes=tuple(map(_recipe, header.get("recipes", ()))),
     )
+
+
+def _recipe(found: dict[str, Any]) -> RecipeSpectrum:
+    values = np.array(found.pop("eigenvalues"), np.float64)
+    kept = found.pop("truncation", None)
+    if kept is not None:
+        kept = Truncation(**kept | {"ranks": tuple(kept["ranks"])})
+    return RecipeSpectrum(eigenvalues=values, truncation=kept, **found)
 
 
 def _read_side(group: h5py.Group, trace: float) -> SideFit:

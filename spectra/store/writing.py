@@ -15,8 +15,8 @@ from typing import Any
 
 from spectra.core.catalog import Catalog, Checkpoint
 from spectra.core.errors import StorageError
-from spectra.store.assemble import ASSEMBLED, MANIFEST, REPORT
-from spectra.store.atomic import flush, refusing, replacing
+from spectra.store.assemble import MANIFEST, REPORT
+from spectra.store.atomic import replacing
 from spectra.store.journal import Journal, Unit, journal, work_folder
 from spectra.store.runfile import asked_of
 from spectra.subspaces.result import PopulationFit
@@ -24,6 +24,9 @@ from spectra.weights.catalog_file import catalog_text
 from spectra.weights.records import checkpoint_record
 
 __all__ = ["Asked", "adding_report", "examine", "tidy", "write_run"]
+
+_DRAFT = "run.h5"
+"""What a run file in the making is called after, in the run's folder."""
 
 _SPARE = 2**20
 """Free bytes demanded beyond what is written again."""
@@ -165,18 +168,16 @@ def adding_report(
 
 
 def _assemble(what: str, run: Path, folder: Path, nbytes: int) -> None:
-    """Let a process make a new run file, and put it in the old one's place."""
-    made = folder / ASSEMBLED
-    with refusing(run):
-        try:
-            _require_room(folder, nbytes + _SPARE)
-            said, _, code = _in_a_process(what, run)
-            if code:
-                raise _failed(run, code, said)
-            made.replace(run)
-            flush(run.parent)
-        finally:
-            made.unlink(missing_ok=True)
+    """Let a process make a new run file, and put it in the old one's place.
+
+    The draft has a name of our own: where we are killed, that process may
+    live a moment longer than we do, and write while the next one does.
+    """
+    with replacing(run, draft=folder / _DRAFT) as made:
+        _require_room(folder, nbytes + _SPARE)
+        said, _, code = _in_a_process(what, run, made)
+        if code:
+            raise _failed(run, code, said)
 
 
 def examine(run: Path, /, *, keep: bool = False) -> dict[str, Any] | None:
@@ -200,12 +201,13 @@ def examine(run: Path, /, *, keep: bool = False) -> dict[str, Any] | None:
     return None if code else dict(json.loads(said))
 
 
-def _in_a_process(what: str, run: Path) -> tuple[str, bytes, int]:
+def _in_a_process(what: str, *paths: Path) -> tuple[str, bytes, int]:
     """Return what it said on stderr and on stdout, and how it ended."""
     places = [str(_SOURCES), os.environ.get("PYTHONPATH", "")]
     command = [
         # Not from the folder we are in: it may hold anything.
-        sys.executable, "-P", "-m", "spectra.store.assemble", what, str(run),
+        sys.executable, "-P", "-m", "spectra.store.assemble", what,
+        *map(str, paths),
     ]  # fmt: skip
     theirs, ours = os.pipe()
     try:

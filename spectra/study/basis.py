@@ -12,17 +12,19 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.backend.memory import Budget
 from spectra.core.errors import IntegrityError, Quarantine, UsageError
+from spectra.core.events import Observer, Progress
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.store.atomic import replacing
 from spectra.store.outputs import check_output
+from spectra.study.again import Again, members_again, require_same
 from spectra.study.fit import how_of
-from spectra.study.scan import opening, scan_sources
-from spectra.study.tasks import work_of
+from spectra.study.scan import opening
 from spectra.subspaces.joint import joint_subspace
 from spectra.subspaces.layer import LayerTask, digests, fit_layer
-from spectra.subspaces.materialise import combined
+from spectra.subspaces.materialise import PIECE, combined
 from spectra.subspaces.result import Directions, LayerFit, PopulationFit
 from spectra.subspaces.stacks import JOINT
 from spectra.weights.bytes import FileSource, Opener
@@ -30,11 +32,22 @@ from spectra.weights.header import read_header
 from spectra.weights.limits import Limits
 from spectra.weights.stream import TensorReader
 
-__all__ = ["Axis", "BasisFile", "write_basis"]
+__all__ = [
+    "BASIS_SCHEMA",
+    "Axis",
+    "BasisFile",
+    "is_basis",
+    "layer_names",
+    "write_basis",
+]
 
 Axis = Literal["model", "output", "input"]
 
-_SCHEMA = "spectra-basis/1"
+
+BASIS_SCHEMA = "spectra-basis/1"
+
+_LEAST = 1 << 14
+"""Entries of the smallest piece: shorter ones are read too slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +79,33 @@ class _Region:
     stride: int
     pieces: _Pieces
 
+    @property
+    def subject(self) -> str:
+        return self.tensors[0][0].rpartition(".")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What of a run is written, and what opens its members' files."""
+    """What of a layer is written, and what opens its members' files."""
 
     fit: PopulationFit
     k: int
     axis: Axis
     opener: Opener
+    memory: int | None
 
 
-def write_basis(
+def write_basis(  # noqa: PLR0913 - one a question
     fit: PopulationFit,
     path: Path,
     /,
     *,
-    k: int,
+    k: int | Sequence[int],
     axis: Axis,
     layers: tuple[str, ...] = (),
+    again: Again | None = None,
+    memory: int | None = None,
+    on_event: Observer | None = None,
 ) -> BasisFile:
     """Write mean and orthonormal basis of each layer, streamed.
 
@@ -100,11 +121,17 @@ def write_basis(
         ``NAME.basis`` (k, out, in) for the model axis; for the sides there is
         only ``NAME.basis``, (d, k).
     k
-        Directions a layer.
+        Directions of every layer, or one number for each of `again`.
     axis
         Which subspace.
     layers
         Globs of layer names; all where empty.
+    again
+        What `members_again` gave for these layers, where it is known.
+    memory
+        What the process may take along the model axis; None for no limit.
+    on_event
+        Told after each layer.
 
     Raises
     ------
@@ -112,78 +139,51 @@ def write_basis(
         When a checkpoint is not what it was when it was fitted.
     UsageError
         When no layer matches.
+    BudgetError
+        When a layer does not fit `memory`, before anything is written.
     """
-    if k > JOINT and axis != "model":
+    if isinstance(k, int) and k > JOINT and axis != "model":
         raise UsageError(
             "E_LEVEL", f"a side has {JOINT} directions at most, not {k}"
         )
-    tasks = _tasks(fit, layers)
+    again = again or members_again(fit, layers)
+    tasks = [(fit.layers[place], task) for place, task in again.layers]
+    counts = [k] * len(tasks) if isinstance(k, int) else list(k)
+    if axis == "model":
+        for (_, task), count in zip(tasks, counts, strict=True):
+            _entries(task, count, memory)
     names = _tensor_names([layer for layer, _ in tasks])
     read = {file for _, task in tasks for file in task.files}
-    check_output(path, is_ours=_is_basis, inputs=read)
+    check_output(path, is_ours=is_basis, inputs=read)
     members = {names[_identity(layer)]: layer.members for layer, _ in tasks}
     with opening(read) as opener:
-        asked = _Asked(fit, k, axis, opener)
+        asked = _Asked(fit, max(counts), axis, opener, memory)
         regions = [
-            _region(names[_identity(layer)], layer, task, asked)
-            for layer, task in tasks
+            _region(
+                names[_identity(layer)], layer, task, replace(asked, k=count)
+            )
+            for (layer, task), count in zip(tasks, counts, strict=True)
         ]
         header, start = _header(regions, _metadata(members, asked))
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(header)
-            for region in regions:
+            for done, region in enumerate(regions, start=1):
                 start = _write(file, region, start)
+                if on_event is not None:
+                    on_event(
+                        Progress("basis", done, len(regions), region.subject)
+                    )
     return BasisFile(path, axis, tuple(members), path.stat().st_size)
 
 
-def _is_basis(path: Path) -> bool:
+def is_basis(path: Path, /) -> bool:
+    """Return whether a file is one that `write_basis` wrote."""
     try:
         with FileSource(path) as source:
             header = read_header(source, file=str(path), limits=Limits())
     except Quarantine:
         return False
-    return header.metadata.get("schema") == _SCHEMA
-
-
-def _tasks(
-    fit: PopulationFit, globs: tuple[str, ...]
-) -> list[tuple[LayerFit, LayerTask]]:
-    """Return the wanted layers beside what their members keep of them."""
-    catalog = scan_sources([member.path for member in fit.models])
-    settings = FitSettings(base=fit.settings["base"], layers=globs)
-    work = work_of(catalog, settings)
-    known = {member.path: i for i, member in enumerate(fit.models)}
-    for member in work.members:
-        i = known.get(member.path)
-        if i is None or member.fingerprint != fit.models[i].fingerprint:
-            raise IntegrityError(
-                member.path, "is not the checkpoint that was fitted"
-            )
-    order = [known[member.path] for member in work.members]
-    found = {(t.key.name, t.key.shape, _kind(t)): t for t in work.tasks}
-    pairs = []
-    for layer in fit.layers:
-        task = found.get((layer.name, layer.shape, layer.kind))
-        if task is not None:
-            pairs.append((layer, _restricted(task, layer, order)))
-    return pairs
-
-
-def _kind(task: LayerTask) -> str:
-    return "difference" if task.base is not None else task.key.kind
-
-
-def _restricted(
-    task: LayerTask, layer: LayerFit, order: list[int]
-) -> LayerTask:
-    """Return the task with the layer's own members, numbered as in the run."""
-    held = {order[i]: (order[i], name, s) for i, name, s in task.holders}
-    missing = [i for i in layer.members if i not in held]
-    if missing:
-        raise IntegrityError(
-            layer.name, f"is gone from {len(missing)} members"
-        )
-    return replace(task, holders=tuple(held[i] for i in layer.members))
+    return header.metadata.get("schema") == BASIS_SCHEMA
 
 
 def _region(
@@ -199,9 +199,10 @@ def _region(
 def _model_axis(
     name: str, layer: LayerFit, task: LayerTask, asked: _Asked
 ) -> _Region:
-    _require_same(layer, *digests(task, asked.opener))
+    require_same(layer, *digests(task, asked.opener))
     subspace = joint_subspace(layer, asked.k)
     found = subspace.coefficients.shape[1]
+    entries = _entries(task, found, asked.memory)
     sources = [source for _, _, source in task.holders]
     return _Region(
         (
@@ -214,8 +215,28 @@ def _model_axis(
             sources,
             task.base,
             TensorReader(task.files, asked.opener),
+            entries=entries,
         ),
     )
+
+
+def _entries(task: LayerTask, k: int, memory: int | None) -> int:
+    """Return how many entries of a map are combined at a time."""
+    if memory is None:
+        return PIECE
+    size = task.key.shape[0] * task.key.shape[1]
+    sources = [source for _, _, source in task.holders]
+    turned = any(getattr(source, "transposed", False) for source in sources)
+    # The largest tensor as it is stored, the base in float64, all factors.
+    fixed = max(ref.nbytes for ref in task.refs) + 8 * size * bool(task.base)
+    if task.key.kind == "low-rank":
+        fixed += 8 * sum(ref.size for ref in task.refs)
+    # A row is there in float64 and in float32, and what is added to it.
+    each = 24 * (1 + k) + 24
+    room = Budget.of_process(memory, workers=1)
+    least = size if turned else min(size, max(_LEAST, task.key.shape[1]))
+    room.require(f"layer {printable(task.key.name)}", fixed + least * each)
+    return min(PIECE, max(least, (room.nbytes - fixed) // each))
 
 
 def _side_axis(name: str, joint: Any, k: int) -> _Region:
@@ -225,16 +246,6 @@ def _side_axis(name: str, joint: Any, k: int) -> _Region:
         basis.size,
         ((0, basis.reshape(1, -1)),),
     )
-
-
-def _require_same(
-    layer: LayerFit, found: tuple[str, ...], base: str | None
-) -> None:
-    """Refuse other bytes than those that were fitted: their sums are wrong."""
-    if (found, base) != (layer.digests, layer.base_digest):
-        raise IntegrityError(
-            printable(layer.name), "is not made of the bytes that were fitted"
-        )
 
 
 def _fitted_again(
@@ -249,8 +260,14 @@ def _fitted_again(
     outcome = fit_layer(task, how)
     if outcome.fit is None or outcome.fit.directions is None:
         raise IntegrityError(task.key.name, "cannot be read again")
-    _require_same(layer, outcome.fit.digests, outcome.fit.base_digest)
+    require_same(layer, outcome.fit.digests, outcome.fit.base_digest)
     return outcome.fit.directions
+
+
+def layer_names(layers: Sequence[LayerFit], /) -> tuple[str, ...]:
+    """Return what each layer is called in a file."""
+    names = _tensor_names(layers)
+    return tuple(names[_identity(layer)] for layer in layers)
 
 
 def _tensor_names(
@@ -280,7 +297,7 @@ def _metadata(
     ]
     return {
         "format": "pt",
-        "schema": _SCHEMA,
+        "schema": BASIS_SCHEMA,
         "axis": asked.axis,
         "k": str(asked.k),
         "members": json.dumps(members),

@@ -10,9 +10,11 @@ from spectra.core.errors import BudgetError
 from spectra.core.events import Observer, Progress
 from spectra.hub.files import HubFiles
 from spectra.store.journal import Unit
+from spectra.study.metrics import with_metrics
 from spectra.study.reading import reading_of
 from spectra.subspaces.layer import LayerTask, fit_layer
 from spectra.subspaces.products import Pass
+from spectra.subspaces.recipes.stored import with_recipes
 from spectra.subspaces.result import LayerOutcome
 
 __all__ = ["Each", "InMemory", "Keeper", "Watch"]
@@ -106,7 +108,7 @@ class Each:
         def beside(key: str) -> Found | None:
             kept.begin(key)
             try:
-                return kept.keep(key, fit_layer(tasks[key], self.how))
+                return kept.keep(key, _fitted(tasks[key], self.how))
             except MemoryError:
                 return None
 
@@ -131,6 +133,13 @@ class Each:
             self.how.opener.fetch(whole, on_event=self.on_event)
 
 
+def _fitted(task: LayerTask, how: Pass) -> LayerOutcome:
+    outcome = fit_layer(task, how)
+    if how.recipes:
+        outcome = with_recipes(task, outcome, how)
+    return with_metrics(task, outcome, how) if how.metrics else outcome
+
+
 def _alone(task: LayerTask, how: Pass, deaths: int = 0) -> LayerOutcome:
     """Return what is left of a layer that was hard on an earlier try."""
     if deaths >= _DEATHS:
@@ -140,7 +149,7 @@ def _alone(task: LayerTask, how: Pass, deaths: int = 0) -> LayerOutcome:
             f"{deaths} processes have died while they fitted it alone",
         )
     try:
-        return fit_layer(task, how)
+        return _fitted(task, how)
     except BudgetError:
         raise  # What it may use was asked for, and can be.
     except MemoryError as error:

@@ -268,4 +268,6 @@ def how_of(settings: FitSettings, /, *, workers: int, opener: Opener) -> Pass:
         save=settings.save_directions,
         spill=cache_folder() / "spill",
         opener=opener,
+        recipes=settings.recipe,
+        metrics=settings.metrics,
     )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
-from threadpoolctl import threadpool_limits
 
 from spectra.align.calibrated import (
     Calibrated,
@@ -19,6 +18,7 @@ from spectra.align.calibrated import (
     measures_document,
 )
 from spectra.align.permutation import NULLS, Matching
+from spectra.backend.threads import one_thread
 from spectra.core.catalog import Catalog
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
@@ -114,7 +114,7 @@ def match_networks(
     networks = read_networks(catalog, layers=layers)
     steps = len(networks.chains) * (1 + draws * len(NULLS))
     work = _Work(draws, seed, on_event, steps)
-    with threadpool_limits(1):
+    with one_thread:
         labels = _lineages(networks)
         first = [labels.index(label) for label in dict.fromkeys(labels)]
         if len(first) < 2:

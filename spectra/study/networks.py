@@ -1,6 +1,5 @@
 """Plain networks in checkpoints: which there are, and their weights."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +20,9 @@ from spectra.core.errors import Quarantine, UsageError
 from spectra.core.tensors import REAL_DTYPES
 from spectra.core.text import printable
 from spectra.study.scan import opening
+from spectra.study.tensors import tensors_of, wrapper_of
 from spectra.weights.bytes import Opener
 from spectra.weights.dtypes import decode_into
-from spectra.weights.families import traits
-from spectra.weights.header import read_header
 from spectra.weights.soundness import fault_in
 from spectra.weights.stream import TensorReader
 
@@ -34,8 +32,6 @@ Matrix = NDArray[np.float64]
 
 _SHOWN = 3
 """As many matrices are named where they are no chain."""
-
-_ENDING = re.compile(r"[./](weight|kernel)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +189,10 @@ def _describe(model: Checkpoint, opener: Opener) -> _Described:
     The catalogue alone does not tell: vectors and matrices of one row are no
     layers there, and here they are biases and last layers.
     """
-    wrapper = _wrapper(model)
+    wrapper = wrapper_of(model)
     tensors = {
         source.weight.name.removeprefix(wrapper): source
-        for source in _sources(model, opener)
+        for source in tensors_of(model, opener)
     }
     shapes = {
         name: source.weight.shape[:: -1 if source.transposed else 1]
@@ -205,26 +201,6 @@ def _describe(model: Checkpoint, opener: Opener) -> _Described:
     }
     unread = dict.fromkeys(tensors.keys() - shapes.keys(), ())
     return _Described(model, tensors, find_chains(shapes | unread))
-
-
-def _sources(model: Checkpoint, opener: Opener) -> Iterator[DenseSource]:
-    """Yield every tensor; its name says whether inputs come first."""
-    for file in model.files:
-        with opener(file.path, pinned=file) as source:
-            header = read_header(source, file=file.path)
-        for ref in header.tensors:
-            inputs_first = traits(ref.name).order in {"out-last", "in-first"}
-            yield DenseSource(ref, inputs_first)
-
-
-def _wrapper(model: Checkpoint) -> str:
-    """Return what the population's names leave out before a file's."""
-    found = {
-        _ENDING.sub("", source.weight.name).removesuffix(key.name)
-        for key, source in model.layers
-        if isinstance(source, DenseSource)
-    }
-    return found.pop() if len(found) == 1 else ""
 
 
 def _read(each: _Described, chain: Chain, opener: Opener) -> list[Matrix]:

@@ -12,6 +12,7 @@ from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.hub.files import AHEAD, is_remote
 from spectra.statistics.sides.null import AFFORDABLE, SIDE_DRAWS, seconds
+from spectra.study.metrics import metrics_nbytes
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of
@@ -21,6 +22,7 @@ from spectra.subspaces.dense import dense_memory, plan_dense
 from spectra.subspaces.layer import LayerTask, kept_nbytes
 from spectra.subspaces.lowrank import low_rank_memory
 from spectra.subspaces.products import LayerCost, product_dtype
+from spectra.subspaces.recipes.stored import recipes_nbytes
 from spectra.subspaces.representatives import FOLDS
 from spectra.subspaces.stacks import JOINT
 
@@ -104,6 +106,11 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
     largest = sorted((cost.nbytes for cost in costs), reverse=True)[:workers]
     spilled = sorted((cost.spilled for cost in costs), reverse=True)[:workers]
     read = sum(ref.nbytes for task in work.tasks for ref in task.refs)
+    read += sum(
+        recipes_nbytes(task, settings.recipe)[0] for task in work.tasks
+    )
+    if settings.metrics:
+        read += sum(task.nbytes for task in work.tasks)
     products = sum(products_of(task, settings) for task in work.tasks)
     reading = reading_of(work.tasks)
     with opening(work.files) as files:
@@ -161,7 +168,11 @@ def _costs(
     for task in tasks:
         packed = 2 * _stored(task, settings)
         cost = _cost(task, settings, room - packed)
-        costs.append(replace(cost, nbytes=cost.nbytes + packed))
+        # Recipes are followed when the rest of the layer is done.
+        recipes = recipes_nbytes(task, settings.recipe)[1]
+        alone = metrics_nbytes(task) if settings.metrics else 0
+        nbytes = max(cost.nbytes, recipes, alone) + packed
+        costs.append(replace(cost, nbytes=nbytes))
     return costs
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from spectra.core.catalog import Catalog
+from spectra.core.catalog import Catalog, Checkpoint
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer
 from spectra.core.settings import HubQuery
@@ -21,7 +21,7 @@ from spectra.weights.bytes import FileSource, Opener
 from spectra.weights.scan import scan
 from spectra.weights.sources import expand
 
-__all__ = ["opening", "scan_sources"]
+__all__ = ["one_checkpoint", "opening", "scan_sources"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,33 @@ def scan_sources(
         return scan(
             sources, match=match, limit=limit, hub=hub, on_event=on_event
         )
+
+
+def one_checkpoint(reference: str, /, *, code: str, what: str) -> Checkpoint:
+    """Return the checkpoint that a SOURCE is.
+
+    Parameters
+    ----------
+    reference
+        As of `scan_sources`.
+    code, what
+        Of the error: the code, and what the reference was given as.
+
+    Raises
+    ------
+    UsageError
+        Where it is none, or several.
+    """
+    found = scan_sources([reference])
+    if len(found.models) != 1:
+        reasons = "; ".join(q.code for q in found.quarantine)
+        raise UsageError(
+            code,
+            f"{what} {reference} is {len(found.models)} checkpoints, not one"
+            + (f" ({reasons})" if reasons else ""),
+            advice="name one checkpoint folder or one .safetensors file",
+        )
+    return found.models[0]
 
 
 @contextmanager

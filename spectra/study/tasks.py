@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,15 +17,16 @@ from spectra.core.catalog import (
     Quarantined,
 )
 from spectra.core.errors import UsageError
-from spectra.core.settings import FitSettings
+from spectra.core.settings import RETAINED, FitSettings
 from spectra.core.tensors import FileRef
 from spectra.core.text import natural
 from spectra.hub.files import is_remote
-from spectra.study.scan import scan_sources
+from spectra.study.scan import one_checkpoint
 from spectra.subspaces.layer import LayerTask
+from spectra.subspaces.recipes.stored import require_recipes
 from spectra.subspaces.result import Member
 
-__all__ = ["ZERO", "Work", "place_of_base", "work_of"]
+__all__ = ["ZERO", "Work", "fingerprint_of", "place_of_base", "work_of"]
 
 ZERO = "zero"
 """``--base zero``: nothing is subtracted, but the members' mean counts."""
@@ -40,8 +41,8 @@ class Work:
     members
         The population, in the order of the catalogue.
     left_out
-        Checkpoints that no other one shares a layer with, the base, and
-        layers that the base lacks.
+        Checkpoints that no other one shares a layer with, the base, layers
+        that the base lacks, and those that one checkpoint alone has.
     files
         Paths of everything that will be read.
     settings
@@ -66,21 +67,31 @@ def work_of(catalog: Catalog, settings: FitSettings, /) -> Work:
     UsageError
         When nothing is left to compare, or the base cannot be used.
     """
+    if RETAINED in settings.layers:
+        raise UsageError(
+            "E_NO_LAYER",
+            "which layers are retained is known when all are fitted",
+            advice="fit with --metrics, then spectra overlap --layers"
+            f" {RETAINED}",
+        )
     base = _base(settings.base)
     chosen, left_out = _members(catalog, base)
     read = [*chosen, base] if base else chosen
     files = {file.path: file for model in read for file in model.files}
-    tasks = [
+    wanted = [
         task
         for architecture in catalog.architectures
         for task in _tasks(architecture, chosen, base, settings.layers, files)
     ]
+    tasks = [task for task in wanted if len(task.holders) > 1]
     if not tasks:
         raise _nothing_shared(catalog, settings)
+    require_recipes(settings.recipe, tasks)
     if base is not None:
         tasks, lacking = _on_base(tasks, base)
         left_out += lacking
         settings = replace(settings, base=_place(base))
+    left_out += [_alone(task) for task in wanted if len(task.holders) == 1]
     return Work(
         tuple(map(_member, chosen)),
         tuple(tasks),
@@ -155,16 +166,7 @@ def _is_update(task: LayerTask) -> bool:
 def _base(reference: str | None) -> Checkpoint | None:
     if reference is None or reference == ZERO:
         return None
-    found = scan_sources([reference])
-    if len(found.models) != 1:
-        reasons = "; ".join(q.code for q in found.quarantine)
-        raise UsageError(
-            "E_BASE",
-            f"--base {reference} is {len(found.models)} checkpoints, not one"
-            + (f" ({reasons})" if reasons else ""),
-            advice="name one checkpoint folder or one .safetensors file",
-        )
-    return found.models[0]
+    return one_checkpoint(reference, code="E_BASE", what="--base")
 
 
 def _members(
@@ -203,8 +205,20 @@ def _tasks(
             base=_base_of(base, key), beside=_beside(base, key),
         )
         for key, held in sorted(holders.items(), key=_position)
-        if len(held) > 1 and _wanted(key, held, globs)
+        if _wanted(key, held, globs)
     ]  # fmt: skip
+
+
+def _alone(task: LayerTask) -> Quarantined:
+    """Return why a layer of one checkpoint is not compared."""
+    ((_, model, _),) = task.holders
+    rows, columns = task.key.shape
+    return Quarantined(
+        model,
+        task.key.name,
+        "ALONE",
+        f"no other checkpoint has a {rows} x {columns} layer of that name",
+    )
 
 
 def _position(item: tuple[LayerKey, object]) -> tuple[object, ...]:
@@ -236,10 +250,15 @@ def _beside(base: Checkpoint | None, key: LayerKey) -> DenseSource | None:
     return _base_of(base, replace(key, kind="dense"))
 
 
-def _member(model: Checkpoint) -> Member:
+def fingerprint_of(files: Iterable[FileRef], /) -> str:
+    """Return the `~spectra.subspaces.result.Member.fingerprint` of files."""
     digest = hashlib.sha256()
-    for file in model.files:
+    for file in files:
         digest.update(f"{file.nbytes} {file.header_sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def _member(model: Checkpoint) -> Member:
     return Member(
         id=model.id,
         revision=model.revision,
@@ -248,5 +267,5 @@ def _member(model: Checkpoint) -> Member:
         license=model.license,
         base_claim=model.base_claim,
         nbytes=model.nbytes,
-        fingerprint=digest.hexdigest(),
+        fingerprint=fingerprint_of(model.files),
     )

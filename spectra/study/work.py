@@ -8,8 +8,8 @@ converged; noise takes them several times as long as what decays.
 import time
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from spectra.backend.threads import one_thread
 from spectra.core.catalog import LowRankSource
 from spectra.core.settings import FitSettings
 from spectra.linalg.stacked import NARROW, WIDE
@@ -37,6 +37,9 @@ _PAIR = 1000
 _SPACE = 1200
 """Of one number of a stack whose leading directions are sought by products."""
 
+_TRIDIAGONAL = 11
+"""Times p^3 of all eigenvalues of a Gram matrix, and a few vectors."""
+
 _EIGEN = 5
 """Times n^3 of the leading eigenvectors of a Gram matrix."""
 
@@ -49,7 +52,7 @@ def product_rate() -> float:
     """
     X = np.ones((_PROBE, _PROBE), np.float32)
     best = float("inf")
-    with threadpool_limits(1):
+    with one_thread:
         for _ in range(12):
             started = time.perf_counter()
             X @ X
@@ -70,9 +73,17 @@ def products_of(task: LayerTask, settings: FitSettings, /) -> float:
     else:
         n = len(task.holders)
         found = _of_full(task.key.shape, n, settings.rank, wide)
+    if settings.metrics:
+        found += len(task.holders) * _of_spectrum(task.key.shape)
     if task.base is not None or task.beside is not None:
         found += _beside(task.key.shape, sum(ranks))
     return found
+
+
+def _of_spectrum(shape: tuple[int, int]) -> float:
+    """Return what all singular values of one matrix take, in float64."""
+    p, q = sorted(shape)
+    return 2.0 * p * p * q + _TRIDIAGONAL * p**3
 
 
 def _in_float64(task: LayerTask, settings: FitSettings) -> bool:

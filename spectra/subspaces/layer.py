@@ -34,6 +34,8 @@ from spectra.weights.stream import (
 
 __all__ = [
     "LayerTask",
+    "ahead_of",
+    "dense_reader",
     "digests",
     "fit_layer",
     "kept_nbytes",
@@ -132,7 +134,7 @@ def digests(
         updates = (read_low_rank(source, tensors) for source in factors)
         read = tuple(update.digest.hex() for update in updates)
         return read, _digest_beside(task, tensors)
-    reader = _dense_reader(task, np.float64, tensors)
+    reader = dense_reader(task, np.float64, tensors)
     base = reader.base_digest()
     found = (reader.digest(i).hex() for i in range(len(reader.sources)))
     return tuple(found), base.hex() if base else None
@@ -140,12 +142,13 @@ def digests(
 
 def kept_nbytes(task: LayerTask, dtype: Any, /) -> int:
     """Return at most what a layer's members take while it is fitted."""
-    return _dense_reader(task, dtype, TensorReader(task.files)).kept_nbytes
+    return dense_reader(task, dtype, TensorReader(task.files)).kept_nbytes
 
 
-def _dense_reader(
-    task: LayerTask, dtype: Any, tensors: TensorReader
+def dense_reader(
+    task: LayerTask, dtype: Any, tensors: TensorReader, /
 ) -> DenseReader:
+    """Return what reads a layer of full weights, most of them as stored."""
     whole = tuple(s for _, _, s in task.holders if isinstance(s, DenseSource))
     transposed = sum(s.transposed for s in whole) > len(whole) / 2
     return DenseReader(
@@ -154,7 +157,7 @@ def _dense_reader(
 
 
 def _products(task: LayerTask, how: Pass) -> Products:
-    with _ahead(task, how.opener) as ahead:
+    with ahead_of(task, how.opener) as ahead:
         tensors = TensorReader(task.files, how.opener, ahead)
         sources = tuple(source for _, _, source in task.holders)
         names = tuple(name for _, name, _ in task.holders)
@@ -163,7 +166,7 @@ def _products(task: LayerTask, how: Pass) -> Products:
             return low_rank_products(
                 factors, names, task.key.shape, tensors, how, task.beside
             )
-        reader = _dense_reader(task, how.dtype, tensors)
+        reader = dense_reader(task, how.dtype, tensors)
         return dense_products(reader, names, how)
 
 
@@ -180,9 +183,10 @@ def _digest_beside(task: LayerTask, tensors: TensorReader) -> str | None:
         return None
 
 
-def _ahead(
-    task: LayerTask, opener: Opener
+def ahead_of(
+    task: LayerTask, opener: Opener, /
 ) -> AbstractContextManager[Ahead | None]:
+    """Give what fetches a layer's tensors of a hub before they are read."""
     if not isinstance(opener, ReadsAhead):
         return nullcontext()
     return opener.read_ahead(

@@ -14,9 +14,10 @@ from spectra.weights.stream import (
     read_low_rank,
 )
 
-__all__ = ["combined"]
+__all__ = ["PIECE", "combined"]
 
-_ENTRIES = 1 << 20
+PIECE = 1 << 20
+"""Entries of a map that are combined at a time."""
 
 
 def combined(
@@ -25,6 +26,8 @@ def combined(
     base: DenseSource | None,
     tensors: TensorReader,
     /,
+    *,
+    entries: int = PIECE,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield the mean and the directions of a subspace in pieces of entries.
 
@@ -38,6 +41,8 @@ def combined(
         What was subtracted from each in the fit.
     tensors
         Does the reading.
+    entries
+        Of a piece, at most; of adapters a row at least.
 
     Yields
     ------
@@ -50,12 +55,14 @@ def combined(
     weights = np.column_stack([np.full(n, 1 / n), subspace.coefficients])
     factors = tuple(s for s in sources if isinstance(s, LowRankSource))
     if factors:
-        return _from_factors(weights, factors, subspace.shape, tensors)
+        return _from_factors(
+            weights, factors, subspace.shape, tensors, entries
+        )
     whole = tuple(s for s in sources if isinstance(s, DenseSource))
     reader = DenseReader(
         subspace.shape, whole, base, np.float64, False, tensors
     )
-    return _from_whole(weights, reader)
+    return _from_whole(weights, reader, entries)
 
 
 def _from_factors(
@@ -63,9 +70,10 @@ def _from_factors(
     sources: Sequence[LowRankSource],
     shape: tuple[int, int],
     tensors: TensorReader,
+    entries: int,
 ) -> Iterator[tuple[int, Any]]:
     updates = [read_low_rank(source, tensors) for source in sources]
-    rows = max(1, _ENTRIES // shape[1])
+    rows = max(1, entries // shape[1])
     for start in range(0, shape[0], rows):
         stop = min(start + rows, shape[0])
         piece = np.zeros((weights.shape[1], (stop - start) * shape[1]))
@@ -76,12 +84,12 @@ def _from_factors(
 
 
 def _from_whole(
-    weights: Any, reader: DenseReader
+    weights: Any, reader: DenseReader, entries: int
 ) -> Iterator[tuple[int, Any]]:
     """Combine in float64, less the first member, which the mean gets back."""
     # A member stored in x out is read whole for every piece: one piece, then.
     turned = any(source.transposed for source in reader.sources)
-    step = reader.size if turned else _ENTRIES
+    step = reader.size if turned else entries
     for start in range(0, reader.size, step):
         stop = min(start + step, reader.size)
         first = reader.block(0, start, stop)

@@ -81,6 +81,10 @@ class Pass:
         Opens the files of checkpoints.
     spill
         Folder for what is read once and does not fit the budget.
+    recipes
+        Names of those to follow besides.
+    metrics
+        Whether each member is looked at by itself.
     """
 
     rank: int
@@ -90,6 +94,8 @@ class Pass:
     save: bool
     spill: Path
     opener: Opener = FileSource
+    recipes: tuple[str, ...] = ()
+    metrics: bool = False
 
     @property
     def side_resolution(self) -> float:

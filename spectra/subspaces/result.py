@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra.core.catalog import Quarantined
+from spectra.subspaces.recipes.measured import RecipeSpectrum
 
 __all__ = [
     "BaseFit",
@@ -21,6 +22,7 @@ __all__ = [
     "LayerFit",
     "LayerOutcome",
     "Member",
+    "MemberMetrics",
     "PopulationFit",
     "SideFit",
     "WeightStats",
@@ -211,6 +213,22 @@ class Directions:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberMetrics:
+    """Numbers of each member's own spectrum, by member.
+
+    Attributes
+    ----------
+    values
+        (N, columns), NaN for what is undefined.
+    statuses
+        N places in the list of what a power-law fit can end with.
+    """
+
+    values: Matrix
+    statuses: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class LayerFit:
     r"""One layer of N members (exact duplicates reduced to one).
 
@@ -266,6 +284,10 @@ class LayerFit:
     base_fault
         Why the members were not held against the base's weights, where one
         was given that has the layer.
+    recipes
+        Spectra as the paper's released code has them, where asked for.
+    metrics
+        Of each member by itself, where asked for.
     """
 
     name: str
@@ -294,6 +316,8 @@ class LayerFit:
     fold_of: NDArray[np.int64] | None = None
     base: BaseFit | None = None
     base_fault: str | None = None
+    recipes: tuple[RecipeSpectrum, ...] = ()
+    metrics: MemberMetrics | None = None
 
     @property
     def gram(self) -> Matrix:

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["decode_into", "rounding_power", "rounding_squares"]
+__all__ = ["decode_into", "encoded", "rounding_power", "rounding_squares"]
 
 _STORED: Mapping[str, np.dtype[Any]] = MappingProxyType(
     {
@@ -72,6 +72,20 @@ def decode_into(
         np.take(table, raw.reshape(out.shape), out=out, mode="clip")
     else:
         np.copyto(out, table[raw.reshape(out.shape)])
+
+
+def encoded(values: NDArray[Any], dtype: str, /) -> NDArray[Any]:
+    """Return numbers rounded to a stored dtype; too large ones are infinite.
+
+    Parameters
+    ----------
+    values
+        Finite.
+    dtype
+        A name in the safetensors format.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ascontiguousarray(values.astype(_STORED[dtype]))
 
 
 def rounding_squares(

@@ -39,6 +39,8 @@ class Limits:
     index_bytes, config_bytes, card_bytes
         Of ``*.index.json``, of ``config.json`` and ``adapter_config.json``;
         of ``README.md`` the rest is not read.
+    vocabulary_bytes
+        Of ``tokenizer.json`` or ``vocab.txt``.
     tensor_bytes
         Of one tensor in its file.
     min_side
@@ -54,6 +56,7 @@ class Limits:
     index_bytes: int = 64 * 2**20
     config_bytes: int = 2**20
     card_bytes: int = 64 * 2**10
+    vocabulary_bytes: int = 64 * 2**20
     tensor_bytes: int = 16 * 2**30
     min_side: int = 32_768
 

@@ -62,6 +62,32 @@ class LowRank:
         A, B = put(self._A), put(self._B)
         return factored_svd(A, B, scale=self._scale, tolerance=tolerance)
 
+    def minus(self, other: "LowRank", /) -> "LowRank":
+        """Return the difference of two updates of one layer."""
+        A, B = other._A, other._scale * other._B  # noqa: SLF001 - its own
+        return LowRank(
+            np.concatenate([self._A, A]),
+            np.concatenate([self._scale * self._B, -B], axis=1),
+            1.0,
+            self.rounding + other.rounding,
+            b"",
+            self.start,
+        )
+
+    def inner(self, other: "LowRank", /) -> float:
+        """Return the inner product with another update of the layer."""
+        B = self._B.T @ other._B  # noqa: SLF001 - its own
+        A = self._A @ other._A.T  # noqa: SLF001 - its own
+        return self._scale * other._scale * float(np.sum(B * A))  # noqa: SLF001
+
+    def right(self, X: Float, /) -> Float:
+        """Return the map times X (in, k), which is (out, k)."""
+        return self._scale * (self._B @ (self._A @ X))
+
+    def left(self, Y: Float, /) -> Float:
+        """Return the transposed map times Y (out, k), which is (in, k)."""
+        return self._scale * (self._A.T @ (self._B.T @ Y))
+
     def rows(self, start: int, stop: int, /) -> Float:
         """Return rows ``[start, stop)`` of the map itself, (rows, in)."""
         return self._scale * (self._B[start:stop] @ self._A)

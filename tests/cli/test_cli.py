@@ -18,8 +18,10 @@ from spectra.store.journal import journal
 from tests.checkpoints import adapters, dense, write_dense
 
 COMMANDS = (
-    "scan", "plan", "fit", "overlap", "basis", "compare", "match", "lineage",
-    "report", "run", "demo", "verify", "doctor", "cache",
+    "scan", "plan", "fit", "overlap", "basis", "compare", "match", "align",
+    "stitch", "units", "features", "lineage", "inspect", "diff", "project",
+    "compress", "reconstruct", "merge", "report", "run", "demo", "verify",
+    "doctor", "cache",
 )  # fmt: skip
 
 

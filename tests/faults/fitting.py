@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import spectra
@@ -71,17 +73,43 @@ class Fitting:
     def catalog(self):
         return self.folder / "catalog.jsonl"
 
+    def check(self, run):
+        """Check that a run is what it should be, byte for byte."""
+        if run.read_bytes() != self.expected:
+            other = run.with_name("expected.h5")
+            other.write_bytes(self.expected)
+            pytest.fail(f"differing: {differing(run, other) or 'no value'}")
+
     def check_resumed(self, run, acknowledged):
         """Check that nothing acknowledged is lost, and that a fit ends it."""
         kept = whole_units(run)
         if run.exists():
-            assert run.read_bytes() == self.expected
+            self.check(run)
         else:
             assert len(kept) >= len(acknowledged)
         spectra.fit(spectra.scan(self.catalog), run)
-        assert run.read_bytes() == self.expected
+        self.check(run)
         left = {path.name for path in run.parent.iterdir()}
         assert left == {run.name}
+
+
+def differing(run, other):
+    """Return the names of the datasets that two run files have unlike."""
+    found = []
+    for path in (run, other):
+        with h5py.File(path) as file:
+            values = {}
+            file.visititems(
+                lambda name, what, values=values: values.update(
+                    {name: what[()]} if isinstance(what, h5py.Dataset) else {}
+                )
+            )
+        found.append(values)
+    one, two = found
+    return sorted(
+        one.keys() ^ two.keys()
+        | {n for n in one if n in two and not np.array_equal(one[n], two[n])}
+    )
 
 
 def whole_units(run):
@@ -183,6 +211,12 @@ class Forks:
     def _tell(self, line):
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         self.process.stdin.close()

@@ -31,9 +31,8 @@ def fitting(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fit(fitting):
     needs_strace()
-    forks = Forks(fitting)
-    yield forks
-    forks.close()
+    with Forks(fitting) as forks:
+        yield forks
 
 
 @pytest.fixture
@@ -95,27 +94,25 @@ def test_killed_at_each_call_that_changes_the_disk(fitting, fit, run, shard):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_at_random_times(fitting, run, workers):
     """100 kills, 50 with each number of workers, some before it begins."""
-    draw, forks = random.Random(workers), Forks(fitting)
-    kept = []
-    for _ in range(50):
-        wait = draw.uniform(0, 1)
-        code, lines = forks.killed_after(run, wait, workers=workers)
-        assert code in (-9, 0)
-        kept.append(len(lines))
-        fitting.check_resumed(run, lines)
-        run.unlink()
-    forks.close()
+    draw, kept = random.Random(workers), []
+    with Forks(fitting) as forks:
+        for _ in range(50):
+            wait = draw.uniform(0, 1)
+            code, lines = forks.killed_after(run, wait, workers=workers)
+            assert code in (-9, 0)
+            kept.append(len(lines))
+            fitting.check_resumed(run, lines)
+            run.unlink()
     assert len(set(kept)) > 3, "kills were all at one place"
 
 
 def test_killed_again_and_again_it_comes_to_its_end(fitting, run):
     """Each try keeps at least a layer more; nothing else is done."""
-    forks = Forks(fitting)
     tries, deadline = 0, time.monotonic() + 120
-    while not run.exists():
-        assert time.monotonic() < deadline
-        forks.killed_after(run, 0.03 + 0.02 * tries, workers=1)
-        tries += 1
-    forks.close()
+    with Forks(fitting) as forks:
+        while not run.exists():
+            assert time.monotonic() < deadline
+            forks.killed_after(run, 0.03 + 0.02 * tries, workers=1)
+            tries += 1
     assert tries > 1
     fitting.check_resumed(run, [])

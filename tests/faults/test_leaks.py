@@ -30,7 +30,7 @@ SOAK = """
     states = []
     for population in populations:
         fitted = spectra.fit(spectra.scan(population), run)
-        spectra.overlap(fitted).save(run.parent / "report")
+        spectra.overlap(fitted, bootstrap=100).save(run.parent / "report")
         run.unlink()
         del fitted
         states.append(state())

@@ -67,15 +67,18 @@ def begun(done):
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_e2_what_kills_four_processes_is_poison(population, tmp_path, number):
     run, once = tmp_path / "run.h5", tmp_path / "once.h5"
-    assert fit(population, run, "l3", number).returncode == -number
+    first = fit(population, run, "l3", number)
+    assert first.returncode == -number
+    twice = set()
     for _ in range(3):
         done = fit(population, run, "l3", number)
         assert done.returncode == -number
-        # The rest waits until it is known to go well.
-        assert set(begun(done)) <= {"l2", "l4"}
+        twice |= set(begun(done))
     done = fit(population, run, "l3", number)
     assert done.returncode == 3
-    assert not {"l0", "l1"} & set(begun(done))
+    twice |= set(begun(first)) & set(begun(done))
+    # What the other worker was at; the rest waited until all was well.
+    assert len(twice) <= 1
     (record,) = json.loads(done.stdout)["quarantine"]
     assert (record["layer"], record["code"]) == ("l3", "POISON")
     spectra.fit(spectra.scan(population), once)

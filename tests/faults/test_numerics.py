@@ -14,8 +14,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.linalg
+from typer.testing import CliRunner
 
 import spectra
+from spectra.cli.main import app
 from spectra.subspaces.magnitude import member_fault
 from spectra.weights.stream import DenseReader, TensorReader
 from tests.checkpoints import (
@@ -216,6 +218,44 @@ def test_d2_a_report_without_a_decomposition_leaves_the_layer_out(
     assert [layer["name"] for layer in document["layers"]] == ["a"]
     (record,) = document["quarantine"]
     assert (record["layer"], record["code"]) == ("b", "NO_CONVERGENCE")
+
+
+def test_d2_a_layer_that_is_lost_on_the_way_changes_the_exit_code(
+    tmp_path, monkeypatch
+):
+    """Two layers, of which one cannot be measured: told, and the other is."""
+    rng = np.random.default_rng(2)
+    runs = []
+    for population in "pq":
+        for i, names in enumerate(["ab"] * 6 + ["b"]):
+            layers = {name: rng.standard_normal((9, 20)) for name in names}
+            write_dense(tmp_path / population / f"m{i}", layers)
+        runs.append(tmp_path / f"{population}.h5")
+        spectra.fit(spectra.scan(tmp_path / population), runs[-1])
+
+    def typed(*words):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        return done.exit_code, done.stderr, done.stdout
+
+    with monkeypatch.context() as patch:
+        refuse(patch, (7, 7))
+        code, said, shown = typed("overlap", runs[0])
+        assert code == 3
+        assert "NO_CONVERGENCE: no eigvalsh of a 7 x 7 matrix" in said
+        assert ", in all, layer b; kept 7/7" in said
+        assert "overall" in shown
+        assert typed("overlap", runs[0], "--quarantine-ok")[0] == 0
+    code, said, _ = typed("overlap", runs[0])
+    assert (code, said) == (0, "")
+    with monkeypatch.context() as patch:
+        refuse(patch, (14, 14))
+        code, said, shown = typed("compare", *runs, "--json")
+        document = json.loads(shown)
+        assert [layer["name"] for layer in document["layers"]] == ["a"]
+        assert [q["layer"] for q in document["quarantine"]] == ["b"]
+        assert code == 3
+        assert ", in all, layer b; kept 14/14" in said
+    assert typed("compare", *runs)[:2] == (0, "")
 
 
 def spectrum(run, name="w"):

@@ -58,6 +58,7 @@ def test_files_of_a_report(place, tmp_path, call, number):
         assert content in (old[name], new[name]), name
     assert spectra(*words).returncode == 0
     assert contents(out) == new
+    assert list(out.glob(".*")) == [], "no draft of who was killed is left"
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from spectra.store.assemble import ASSEMBLED
 from spectra.store.journal import work_folder
 from spectra.store.seal import is_whole
 from tests.faults.fitting import made, until
@@ -75,6 +74,10 @@ class Told:
         return self.process.returncode, said
 
 
+def drafts_of(run):
+    return list(work_folder(run).glob(".*.h5.*.tmp"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", CODES)
 def test_at_any_time(fitting, tmp_path, number):
@@ -105,9 +108,27 @@ def test_while_another_process_makes_the_run_file(fitting, tmp_path, number):
     assert code == CODES.get(number, -number)
     assert said.startswith(f"{STOPPED}kept 12/12 layers" if code > 0 else "")
     assert not run.exists()
-    left = work_folder(run) / ASSEMBLED
-    assert not left.exists() or not is_whole(left)
+    assert not any(map(is_whole, drafts_of(run)))
     fitting.check_resumed(run, [])
+
+
+@pytest.mark.slow
+def test_what_outlives_a_killed_fit_writes_nowhere_else(fitting, tmp_path):
+    """The next fit has a draft of its own, and the run file stays its own."""
+    run = tmp_path / "run.h5"
+    told = Told(fitting, run)
+    until(lambda: told.others("assemble"))
+    (other,) = told.others("assemble")
+    os.kill(other, signal.SIGSTOP)
+    told.process.kill()
+    told.process.communicate(timeout=60)
+    command = Path(f"/proc/{other}/cmdline").read_bytes().split(b"\0")
+    assert command[-2].endswith(b"/.run.h5.%d.tmp" % told.process.pid)
+    assert drafts_of(run) in ([], [Path(command[-2].decode())])
+    fitting.check_resumed(run, [])
+    os.kill(other, signal.SIGCONT)
+    until(lambda: not told.others())
+    fitting.check(run)
 
 
 def test_before_it_listens(fitting, tmp_path):

@@ -4,7 +4,6 @@ Rows A1 to A28 of the catalogue of faults, by the command that a user types.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,6 +18,16 @@ from tests.hostile.values import values
 Ran = namedtuple("Ran", "code out err seconds nbytes")
 
 SECONDS, MEMORY = 120, 1.5 * 2**30
+
+MEASURED = """
+import resource, subprocess, sys
+
+code = subprocess.call([sys.executable, "-m", "spectra", *sys.argv[2:]])
+with open(sys.argv[1], "w") as file:
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=file)
+sys.exit(code)
+"""
+"""Of a child of this process, ru_maxrss would begin with what tests hold."""
 
 AUDITED = """
 import sys
@@ -67,20 +76,14 @@ def written(tmp_path_factory):
 def ran(folder, *arguments):
     """Return exit code, stdout, stderr, seconds and most bytes held."""
     started = time.monotonic()
-    out, err = folder / "stdout", folder / "stderr"
-    with out.open("wb") as to, out.open("rb") as said, err.open("wb") as other:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "spectra", *map(str, arguments)],
-            stdout=to,
-            stderr=other,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        text = said.read().decode()
+    peak = folder / "peak"
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(peak), *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     took = time.monotonic() - started
-    return Ran(
-        process.returncode, text, err.read_text(), took, usage.ru_maxrss * 1024
-    )
+    nbytes = 1024 * int(peak.read_text())
+    return Ran(done.returncode, done.stdout, done.stderr, took, nbytes)
 
 
 def test_every_folder_has_its_one_verdict(written, tmp_path):

@@ -1,5 +1,8 @@
 """LAPACK that fails, lies or cannot count: rows D2, D3, D4 of the faults."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -234,6 +237,68 @@ def test_d3_of_a_stack_only_what_is_wrong_is_done_again(monkeypatch):
     assert sizes == [(6, 5, 5), *[(5, 5)] * 6]
     np.testing.assert_array_equal(values, exact[0])
     np.testing.assert_array_equal(V, exact[1])
+
+
+@pytest.mark.parametrize("name", ["svd", "svdvals", "qr"])
+def test_d3_stacks_are_proven_and_mended(name, monkeypatch):
+    """One of five is wrong: the others are what they were, and it is right."""
+    A, honest = matrix(5, 8 * 3).reshape(5, 8, 3), getattr(np.linalg, name)
+    exact = honest(A) if name != "svd" else honest(A, full_matrices=False)
+    exact = exact if isinstance(exact, tuple) else (exact,)
+
+    def solve(A, **options):
+        found = honest(A, **options)
+        parts = found if isinstance(found, tuple) else (found,)
+        if A.ndim > 2:
+            parts[-1][3] = 0
+        return found
+
+    monkeypatch.setattr(np.linalg, name, solve)
+    found = getattr(solvers, name)(A)
+    found = found if isinstance(found, tuple) else (found,)
+    for part, expected in zip(found, exact, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("wrong", [zeros, scaled, not_finite, None])
+def test_d3_a_solution_that_is_none_is_found_by_the_next(wrong, monkeypatch):
+    A, b, honest = matrix(9, 9), matrix(9, 1)[:, 0], np.linalg.solve
+
+    def lie(A, b):
+        if wrong is None:
+            raise FAILURE
+        return honest(A, b) * (1 + 1e-6) if wrong is scaled else (
+            wrong(honest(A, b))[0])  # fmt: skip
+
+    monkeypatch.setattr(np.linalg, "solve", lie)
+    np.testing.assert_allclose(A @ solvers.solve(A, b), b, atol=1e-12)
+    monkeypatch.setattr(scipy.linalg, "solve", failing(FAILURE))
+    np.testing.assert_allclose(A @ solvers.solve(A, b), b, atol=1e-12)
+    monkeypatch.setattr(scipy.linalg, "lstsq", failing(FAILURE))
+    with pytest.raises(Quarantine, match="no solve of a 9 x 9 matrix"):
+        solvers.solve(A, b)
+
+
+def test_d3_of_nothing_there_are_factors():
+    Q, R = solvers.qr(np.zeros((0, 0)))
+    assert (Q.shape, R.shape) == ((0, 0), (0, 0))
+    values, V = solvers.eigh(np.zeros((0, 0)))
+    assert (values.shape, V.shape) == ((0,), (0, 0))
+
+
+def test_d3_nobody_else_asks_lapack():
+    """What is decomposed elsewhere would have no proof."""
+    asks = re.compile(
+        r"linalg\.(eig|svd|qr|solve|lstsq|inv|pinv|chol)\w*\(|LinAlgError"
+    )
+    root = Path(solvers.__file__).parents[1]
+    found = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if asks.search(path.read_text("utf-8"))
+    }
+    # The first asks whether there is a device that can.
+    assert found == {"backend/probe.py", "linalg/solvers.py"}
 
 
 def test_d3_matrices_that_are_symmetric_up_to_something_larger():

@@ -85,7 +85,7 @@ def test_block_krylov_is_exact_where_its_space_is_everything():
 
 
 @pytest.mark.parametrize(
-    ("m", "n", "r"), [(50, 70, 4), (70, 50, 1), (5, 4, 4)]
+    ("m", "n", "r"), [(50, 70, 4), (70, 50, 1), (5, 4, 4), (5, 4, 9)]
 )
 def test_factored_svd_is_that_of_the_product(device, m, n, r):
     A, B = RNG.standard_normal((r, n)), RNG.standard_normal((m, r))

@@ -495,7 +495,7 @@ def test_the_document_has_the_keys_it_should(directions):
     assert document["schema"] == SCHEMA
     assert document.keys() == {
         "schema", "version", "settings", "environment", "populations",
-        "layers", "verdict",
+        "layers", "verdict", "quarantine",
     }  # fmt: skip
     assert layer.keys() == {
         "name", "architecture", "kind", "shape", "n_models", "n_groups",

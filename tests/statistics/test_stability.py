@@ -247,6 +247,29 @@ def test_the_norm_is_that_of_the_explicit_operator(rows, size):
     assert convergence._norm(0 * X, signs) == 0.0
 
 
+LIES = {
+    "longer": lambda value, v: (value * 1.001, v),
+    "elsewhere": lambda value, v: (value, v[::-1]),
+    "zero": lambda value, v: (value * 0, v),
+    "nan": lambda value, v: (value * np.nan, v),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_norm_without_proof_is_taken_from_all_eigenvalues(lie, monkeypatch):
+    rng = np.random.default_rng(1)
+    X, signs = rng.standard_normal((20, 100)), np.repeat([1.0, -1.0], 10)
+    honest = convergence.eigsh
+
+    def solve(*args, **options):
+        return lie(*honest(*args, **options))
+
+    monkeypatch.setattr(convergence, "eigsh", solve)
+    found = convergence._norm(X, signs)
+    exact = np.abs(np.linalg.eigvalsh((X.T * signs) @ X)).max()
+    assert_allclose(found, exact, rtol=1e-12)
+
+
 # What is known because it was put there.
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import spectra
-from spectra.weights.limits import Limits, limits_of
+from spectra.core.errors import Quarantine
+from spectra.weights.features.vocabulary import read_vocabulary
+from spectra.weights.folders import open_folder
+from spectra.weights.limits import Limits, limits_of, limits_of_environment
 from tests.cli.test_cli import spectra as command
 from tests.weights.files import built, entry, file_of, zeros_file
 
@@ -63,6 +66,14 @@ def card(folder):
     (folder / "README.md").write_text(CARD)
 
 
+VOCABULARY = "a\nb\n"
+
+
+def vocabulary(folder):
+    one(folder)
+    (folder / "vocab.txt").write_text(VOCABULARY)
+
+
 CASES = {
     "header_bytes": (one, HEADER - 8, "ST_HEADER_TOO_BIG"),
     "tensors": (two_tensors, 2, "ST_TENSOR_COUNT"),
@@ -73,13 +84,14 @@ CASES = {
     "index_bytes": (indexed, len(INDEX), "INDEX_LIMIT"),
     "config_bytes": (configured, 8, "CONFIG_UNREADABLE"),
     "card_bytes": (card, CARD.index("mit") + 3, "no licence"),
+    "vocabulary_bytes": (vocabulary, len(VOCABULARY), "VOCABULARY"),
     "tensor_bytes": (one, 120, "LIMIT_TENSOR_BYTES"),
     "min_side": (one, 5, "LIMIT_DIM"),
 }
 
 
 def what_is_wrong(folder):
-    """Return the codes of a scan, and whether the licence was read."""
+    """Return codes of a scan and a vocabulary, and if a licence was read."""
     catalog = spectra.scan(folder).value
     codes = {record.code for record in catalog.quarantine}
     codes |= {
@@ -87,6 +99,12 @@ def what_is_wrong(folder):
     }
     if (folder / "README.md").exists() and catalog.models[0].license != "mit":
         codes.add("no licence")
+    if (folder / "vocab.txt").exists():
+        try:
+            listed = open_folder(folder, root=folder)
+            read_vocabulary(listed, limits=limits_of_environment())
+        except Quarantine as fault:
+            codes.add(fault.code)
     return codes
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectra.core.settings import OverlapSettings
+from spectra.statistics.document.metrics import metrics_document
 from spectra.statistics.document.numbers import (
     held_out_document,
     spectrum_document,
 )
+from spectra.statistics.document.recipes import recipe_document
+from spectra.statistics.document.trajectory import trajectory_document
 from spectra.statistics.kinship.population import Groupings
 from spectra.statistics.model_axis.findings import Findings, levels_of, study
 from spectra.statistics.model_axis.stability import (
@@ -21,7 +24,9 @@ from spectra.statistics.populations.layer import Compared
 from spectra.statistics.sides.base import base_document
 from spectra.statistics.sides.findings import side_document, study_side
 from spectra.statistics.sides.side import sides_of
+from spectra.statistics.spectrum.layer_score import LayerScore, score_of
 from spectra.statistics.streams import stream
+from spectra.statistics.trajectory.order import Order
 from spectra.statistics.verdict.evidence import Evidence, evidence
 from spectra.subspaces.result import LayerFit
 
@@ -46,6 +51,8 @@ class LayerReport:
         For the verdict; p needs all layers and comes later.
     group_shares
         Each lineage group's share of the squared norms.
+    score
+        By the members' power laws; None where none was asked for, or found.
     compared
         Each pair of given groups; None where none are given.
     """
@@ -55,6 +62,7 @@ class LayerReport:
     nulls: Mapping[str, NullDraws | str]
     evidence: Evidence
     group_shares: Mapping[int, float]
+    score: LayerScore | None
     compared: tuple[Compared, ...] | None
 
 
@@ -66,6 +74,7 @@ def layer_report(
     /,
     *,
     started_from_zero: bool,
+    order: Order | None,
 ) -> LayerReport:
     """Return what one layer says by itself.
 
@@ -81,6 +90,8 @@ def layer_report(
         What was asked for.
     started_from_zero
         Whether dense layers did.
+    order
+        Of the members as checkpoints of one training run; None of others.
     """
     found = study(
         layer, groupings, settings, started_from_zero=started_from_zero
@@ -96,6 +107,9 @@ def layer_report(
             **_sides(layer, groupings, found, settings),
             "stability": _stability(layer, found, settings),
             **base_document(layer, levels),
+            "recipes": [recipe_document(r, levels) for r in layer.recipes],
+            **metrics_document(layer.metrics, settings),
+            **trajectory_document(layer, order, groupings.ids, settings),
         },
         axis={
             **spectrum_document(found.axis, levels),
@@ -104,6 +118,7 @@ def layer_report(
         nulls=found.nulls,
         evidence=evidence(found, groupings),
         group_shares=found.group_shares,
+        score=score_of(layer.metrics, settings),
         compared=None if pairs is None else between(layer, pairs, settings),
     )
 

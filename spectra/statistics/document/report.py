@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from spectra.core.catalog import Quarantined
-from spectra.core.errors import Quarantine
 from spectra.core.events import Observer
 from spectra.core.provenance import version
 from spectra.core.settings import OverlapSettings, as_json
 from spectra.statistics.audit.audit import audit_document
 from spectra.statistics.document.layer import LayerReport, layer_report
+from spectra.statistics.document.metrics import scores_document
 from spectra.statistics.document.numbers import null_document
 from spectra.statistics.document.summary import summary
+from spectra.statistics.document.trajectory import (
+    order_asked,
+    trajectories_document,
+)
 from spectra.statistics.each_layer import check, each_layer
 from spectra.statistics.kinship.groups import start_thresholds
 from spectra.statistics.kinship.population import (
@@ -30,6 +33,7 @@ from spectra.statistics.nulls.table import (
 from spectra.statistics.plain import with_reason
 from spectra.statistics.populations.between import Pairs, pairs_of
 from spectra.statistics.populations.comparison import pairs_document
+from spectra.statistics.selection import chosen
 from spectra.statistics.sides.side import SIDES
 from spectra.statistics.verdict.rule import counted, judge, of_layer, overall
 from spectra.subspaces.result import LayerFit, PopulationFit
@@ -62,28 +66,26 @@ def measure(
     Raises
     ------
     UsageError
-        When a setting is out of range, or a member's group is missing.
+        When a setting is out of range, a member's group is missing, or
+        members that should be ordered are not.
     """
     check(settings)
     chosen_nulls(settings.null)
+    part = chosen(fit, settings)
     relations = relate(fit.layers, len(fit.models), start_thresholds(settings))
     groupings = groupings_of(fit.models, relations, settings)
+    order = order_asked(fit, relations, settings)
     pairs = None
     if settings.groups is not None:
         pairs = pairs_of(fit.models, relations, settings)
 
-    def alone(layer: LayerFit) -> LayerReport | Quarantined:
-        try:
-            return layer_report(
-                layer, groupings, pairs, settings,
-                started_from_zero=fit.started_from_zero,
-            )  # fmt: skip
-        except Quarantine as reason:
-            return Quarantined("all", layer.name, reason.code, reason.detail)
+    def alone(layer: LayerFit) -> LayerReport:
+        return layer_report(
+            layer, groupings, pairs, settings,
+            started_from_zero=fit.started_from_zero, order=order,
+        )  # fmt: skip
 
-    found = list(each_layer(fit, alone, stage="overlap", on_event=on_event))
-    layers = [each for each in found if isinstance(each, LayerReport)]
-    lost = [each for each in found if isinstance(each, Quarantined)]
+    layers, lost = each_layer(part, alone, stage="overlap", on_event=on_event)
     together = _together(layers, settings)
     shares = [layer.group_shares for layer in layers]
     population = population_document(fit, relations, groupings, shares)
@@ -99,11 +101,19 @@ def measure(
         "population": population,
         "audit": audit_document(fit, relations),
         **compared,
+        **trajectories_document(order, together, settings),
+        **scores_document(
+            [layer.score for layer in layers],
+            bool(fit.settings.get("metrics")),
+        ),
         "layers": together,
         "verdict": {
             **with_reason("word", overall(verdicts), "no layer was analysed"),
             "counts": counted(verdicts),
-            "text": summary(population, together),
+            "text": summary(
+                population, together,
+                n_unasked=len(fit.layers) - len(part.layers),
+            ),
         },
         "quarantine": [asdict(entry) for entry in (*fit.quarantine, *lost)],
         "left_out": [asdict(entry) for entry in fit.left_out],

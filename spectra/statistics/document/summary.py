@@ -19,13 +19,17 @@ _ARTEFACTS = {
 }
 
 
-def summary(population: Document, layers: Sequence[Document], /) -> str:
+def summary(
+    population: Document, layers: Sequence[Document], /, *, n_unasked: int
+) -> str:
     """Return what was found, in one sentence.
 
     Parameters
     ----------
     population, layers
         As in report.json.
+    n_unasked
+        Layers that were fitted but are not in the report.
     """
     clauses = [
         _what_was_found(population, layers),
@@ -34,6 +38,7 @@ def summary(population: Document, layers: Sequence[Document], /) -> str:
         _artefacts(layers),
         _held_out(layers),
         _mean(layers),
+        _unasked(n_unasked),
     ]
     return "; ".join(clause for clause in clauses if clause) + "."
 
@@ -137,3 +142,9 @@ def _mean(layers: Sequence[Document]) -> str:
         f"the mean of the others explains {percent(middle)} of a member's"
         f" energy{where}"
     )
+
+
+def _unasked(n: int) -> str:
+    if not n:
+        return ""
+    return f"--layers left out {_n(n, 'layer')} of the run"

@@ -21,6 +21,7 @@ __all__ = [
     "given",
     "initialisation",
     "lineage",
+    "one_run",
     "start_thresholds",
 ]
 
@@ -163,6 +164,15 @@ def given(
         for i, present in enumerate(relations.has_layer)
     ]
     return Grouping(_numbered(names), reason="groups were given")
+
+
+def one_run(relations: Relations, /) -> Grouping:
+    """Return the one group of what is ordered: each descends from another.
+
+    A random walk drifts so far that cosines alone would take it apart.
+    """
+    labels = tuple(0 if present else None for present in relations.has_layer)
+    return Grouping(labels, reason="they are of one training run")
 
 
 def _numbered(names: Sequence[object]) -> Labels:

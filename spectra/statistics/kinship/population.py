@@ -11,6 +11,7 @@ from spectra.statistics.kinship.groups import (
     given,
     initialisation,
     lineage,
+    one_run,
 )
 from spectra.statistics.kinship.relations import Relations
 from spectra.statistics.plain import with_reason
@@ -68,7 +69,8 @@ def groupings_of(
     relations
         What they have in common.
     settings
-        Thresholds, and groups where they are given.
+        Thresholds, and groups where they are given; members that are ordered
+        are one.
 
     Raises
     ------
@@ -76,11 +78,12 @@ def groupings_of(
         When groups are given, but not for every member.
     """
     ids = tuple(member.id for member in models)
-    descent = (
-        lineage(relations, settings)
-        if settings.groups is None
-        else given(settings.groups, ids, relations)
-    )
+    if settings.groups is not None:
+        descent = given(settings.groups, ids, relations)
+    elif settings.ordered:
+        descent = one_run(relations)
+    else:
+        descent = lineage(relations, settings)
     sizes = descent.sizes(without=relations.twins)
     return Groupings(
         ids=ids,

@@ -50,13 +50,14 @@ def _norm(rows: Matrix, signs: Vector) -> float:
             (size, size), lambda x: rows.T @ (signs * (rows @ x)), dtype=float
         )
         try:
-            (farthest,) = eigsh(
-                difference, 1, which="LM", tol=_TOLERANCE, v0=np.ones(size),
-                return_eigenvectors=False,
-            )  # fmt: skip
+            (farthest,), v = eigsh(
+                difference, 1, which="LM", tol=_TOLERANCE, v0=np.ones(size)
+            )
+            x = v[:, 0]
+            off = float(np.linalg.norm(difference @ x - farthest * x))
         except ArpackError:
-            farthest = np.nan
-        if np.isfinite(farthest):
+            off = farthest = np.nan
+        if off <= 10 * _TOLERANCE * abs(farthest):
             return float(abs(farthest))
     eigenvalues = eigvalsh((rows.T * signs) @ rows)
     return float(np.abs(eigenvalues[[0, -1]]).max())

@@ -4,7 +4,7 @@ A direction of the training span is a combination of training members, so
 that inner products are all that projections need.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from spectra.linalg.solvers import eigh, eigvalsh
 from spectra.statistics.model_axis.leave_one_out import leave_one_out
 from spectra.statistics.vectors import Matrix, Vector, centred
 
-__all__ = ["HeldOut", "hold_out"]
+__all__ = ["HeldOut", "Seen", "hold_out", "seen_by_others"]
 
 _MANY = 64
 """From so many members one secular equation is faster than N folds."""
@@ -92,7 +92,9 @@ def hold_out(
     alone = _alone(K, h, outs, levels, floor)
     rows = []
     for out in outs:
-        seen = alone.get(int(np.argmax(out))) or _seen(K, h, out, floor)
+        seen = alone.get(int(np.argmax(out))) or seen_by_others(
+            K, h, out, floor
+        )
         rows.append([energies[out].sum(), *_by_level(seen, levels)])
     table = np.array(rows)
     return HeldOut(
@@ -111,8 +113,8 @@ def _beside_mean(K: Matrix, energies: Vector) -> Vector:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A group as the others see it.
+class Seen:
+    """A group as the others see it; NaN at levels beyond their `rank`.
 
     Attributes
     ----------
@@ -132,8 +134,52 @@ class _Seen:
     total: float
     rank: int
 
+    def captured(self, levels: Sequence[int], /) -> list[float]:
+        """Return what the first k directions hold of `deviation`."""
+        return self._at(levels, lambda k: self.sums[k])
 
-def _seen(K: Matrix, h: Vector, out: NDArray[np.bool_], floor: float) -> _Seen:
+    def secondary(self, levels: Sequence[int], /) -> list[float]:
+        """Return what directions k + 1 to 2 k hold."""
+        return self._at(
+            levels, lambda k: self.sums[2 * k] - self.sums[k], times=2
+        )
+
+    def random(self, levels: Sequence[int], /) -> list[float]:
+        """Return what k random directions of the span hold, on average."""
+        return self._at(levels, lambda k: self.total * k / self.rank)
+
+    def whole(self, levels: Sequence[int], /) -> list[float]:
+        """Return what the first k directions hold of the squared norm."""
+        return self._at(levels, lambda k: self.basis_only[k])
+
+    def _at(
+        self,
+        levels: Sequence[int],
+        value: Callable[[int], float],
+        times: int = 1,
+    ) -> list[float]:
+        return [
+            float(value(k)) if times * k <= self.rank else float("nan")
+            for k in levels
+        ]
+
+
+def seen_by_others(
+    K: Matrix, h: Vector, out: NDArray[np.bool_], floor: float, /
+) -> Seen:
+    """Return some of the vectors as the others see them.
+
+    Parameters
+    ----------
+    K
+        Inner products of all, less any one vector.
+    h
+        Those with that vector, less what all have of it.
+    out
+        Which are judged by the others.
+    floor
+        Directions of the others' span with less are noise.
+    """
     training, cross = K[np.ix_(~out, ~out)], K[np.ix_(out, ~out)]
     means, mean = training.mean(axis=0), training.mean()
     to_mean = cross.mean(axis=1)
@@ -150,7 +196,7 @@ def _seen(K: Matrix, h: Vector, out: NDArray[np.bool_], floor: float) -> _Seen:
     of_mean = (means + h[~out]) @ directions
     whole = _running(np.sum((scores + of_mean) ** 2, axis=0))
     rank = len(sums) - 1
-    return _Seen(float(deviation.sum()), sums, whole, float(sums[-1]), rank)
+    return Seen(float(deviation.sum()), sums, whole, float(sums[-1]), rank)
 
 
 def _running(powers: Vector) -> Vector:
@@ -163,7 +209,7 @@ def _alone(
     outs: Sequence[NDArray[np.bool_]],
     levels: Sequence[int],
     floor: float,
-) -> dict[int, _Seen]:
+) -> dict[int, Seen]:
     """Return the members that are a group alone, where one solution does.
 
     It needs every direction above the floor: then so are the others'.
@@ -176,7 +222,7 @@ def _alone(
     # From the others' mean a member lies N / (N - 1) as far as from all's.
     deviations = np.diagonal(K) * (n / (n - 1)) ** 2
     return {
-        i: _Seen(
+        i: Seen(
             float(deviations[i]), _running(found.powers[i]),
             _running(found.whole[i]), float(found.total[i]), n - 2,
         )
@@ -185,12 +231,11 @@ def _alone(
     }  # fmt: skip
 
 
-def _by_level(seen: _Seen, levels: Sequence[int]) -> list[float]:
-    nan, rank, sums = float("nan"), seen.rank, seen.sums
-    captured = [sums[k] if k <= rank else nan for k in levels]
-    secondary = [
-        sums[2 * k] - sums[k] if 2 * k <= rank else nan for k in levels
+def _by_level(seen: Seen, levels: Sequence[int]) -> list[float]:
+    return [
+        seen.deviation,
+        *seen.captured(levels),
+        *seen.secondary(levels),
+        *seen.random(levels),
+        *seen.whole(levels),
     ]
-    random = [seen.total * k / rank if k <= rank else nan for k in levels]
-    whole = [seen.basis_only[k] if k <= rank else nan for k in levels]
-    return [seen.deviation, *captured, *secondary, *random, *whole]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigh
 from spectra.statistics.nulls.draws import Members
 
 __all__ = ["RowPermutations", "quadrature", "row_permutations"]
@@ -180,7 +181,7 @@ def quadrature(nodes: Vector, weights: Vector, /) -> tuple[Vector, Vector]:
         return np.array([first]), np.array([1.0])
     second = weights @ (nodes * (nodes - first) ** 2) / variance
     beside = np.sqrt(variance)
-    values, vectors = np.linalg.eigh([[first, beside], [beside, second]])
+    values, vectors = eigh(np.array([[first, beside], [beside, second]]))
     return values, vectors[0] ** 2
 
 

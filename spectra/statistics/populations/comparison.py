@@ -1,6 +1,7 @@
 """The comparison of two populations as a document, layer by layer."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from spectra.core.events import Observer
@@ -21,6 +22,7 @@ from spectra.statistics.populations.layer import (
     populations_of,
 )
 from spectra.statistics.populations.likeness import MEANINGS, likeness
+from spectra.statistics.selection import chosen
 from spectra.subspaces.result import LayerFit, PopulationFit
 
 __all__ = ["SCHEMA", "compare", "pairs_document"]
@@ -66,10 +68,12 @@ def compare(
     groupings = groupings_of(fit.models, relations, settings)
     populations = populations_of(groupings, a, b, names=names)
 
+    part = chosen(fit, settings)
+
     def one(layer: LayerFit) -> tuple[Document, Compared]:
         return _named(layer), compare_layer(layer, populations, settings)
 
-    found = list(each_layer(fit, one, stage="compare", on_event=on_event))
+    found, lost = each_layer(part, one, stage="compare", on_event=on_event)
     named = [name for name, _ in found]
     layers = _judged([compared for _, compared in found], settings)
     described = _described(populations)
@@ -87,6 +91,7 @@ def compare(
             for name, layer in zip(named, layers, strict=True)
         ],
         "verdict": verdict,
+        "quarantine": [asdict(entry) for entry in (*fit.quarantine, *lost)],
     }  # fmt: skip
 
 

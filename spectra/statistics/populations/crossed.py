@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.linalg.solvers import eigh
+from spectra.linalg.solvers import eigh, solve
 from spectra.statistics.model_axis.held_out import HeldOut
 from spectra.statistics.populations.angles import Pair
 from spectra.statistics.vectors import Deviations, Matrix, Vector, centred
@@ -344,7 +344,7 @@ def _mean_of_unrelated(K: Matrix, labels: Labels) -> tuple[Vector, float]:
         return np.zeros(n), 0.0
     size = alike.sum(axis=1)
     system = n * np.eye(n) - np.diag(size) - alike + size[:, None] / n
-    mu = np.linalg.solve(system, np.sum(alike * K, axis=1))
+    mu = solve(system, np.sum(alike * K, axis=1))
     # No longer than a member: where groups are related mu can be anything.
     length = float(np.clip(mu.mean(), 0.0, np.trace(K) / n))
     values, V = eigh(K)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spectra.linalg.solvers import eigh, qr, svd
 from spectra.statistics.measures import explained
 from spectra.statistics.nulls.table import SIDE_NULL
 from spectra.statistics.sides.side import Side
@@ -236,13 +237,13 @@ def _frames(
     k = min(k, d)
     if n * k * d <= _SMALL:
         tall = rng.standard_normal((n, d, k)) * _spread(null, d)[:, None]
-        left, _, right = np.linalg.svd(tall, full_matrices=False)
+        left, _, right = svd(tall)
         rows = (left @ right).transpose(0, 2, 1)
         return np.asarray(s[:, :k, None] * rows)
     G = rng.standard_normal((n, k, d), dtype=np.float32)
     G *= _spread(null, d).astype(np.float32)
     products = (G @ G.transpose(0, 2, 1)).astype(np.float64)
-    values, V = np.linalg.eigh(products)
+    values, V = eigh(products)
     inverse = (V / np.sqrt(values)[:, None, :]) @ V.transpose(0, 2, 1)
     scaled = (s[:, :k, None] * inverse).astype(np.float32)
     return np.asarray(scaled @ G)
@@ -258,18 +259,18 @@ def _leading(T: Real, rng: np.random.Generator) -> Real:
     if min(rows, d) <= _EXACT:
         if d <= rows:
             C = (T.T @ T).astype(np.float64)
-            return np.linalg.eigh(C)[1][:, ::-1].astype(T.dtype)
-        left = np.linalg.eigh((T @ T.T).astype(np.float64))[1][:, ::-1]
+            return np.asarray(eigh(C)[1][:, ::-1].astype(T.dtype))
+        left = eigh((T @ T.T).astype(np.float64))[1][:, ::-1]
         basis = T.T @ left[:, : 2 * _KEPT].astype(T.dtype)
-        return np.asarray(np.linalg.qr(basis)[0])
-    block = np.linalg.qr(rng.standard_normal((d, _BLOCK)).astype(T.dtype))[0]
+        return np.asarray(qr(basis)[0])
+    block = qr(rng.standard_normal((d, _BLOCK)).astype(T.dtype))[0]
     blocks = [block]
     for _ in range(_DEPTH):
-        block = np.linalg.qr(T.T @ (T @ block))[0]
+        block = qr(T.T @ (T @ block))[0]
         blocks.append(block)
-    Q = np.linalg.qr(np.concatenate(blocks, axis=1))[0]
+    Q = qr(np.concatenate(blocks, axis=1))[0]
     Y = T @ Q
-    W = np.linalg.eigh((Y.T @ Y).astype(np.float64))[1][:, ::-1]
+    W = eigh((Y.T @ Y).astype(np.float64))[1][:, ::-1]
     return np.asarray(Q @ W[:, : 2 * _KEPT].astype(T.dtype))
 
 

@@ -82,7 +82,7 @@ def judge_side(
             else "shared-lineage"
         )
         rest = (
-            f"only {found.n_alone} are of different groups"
+            f"they are of {_groups(found.n_alone)} only"
             if few
             else f"with one member of each group it is {_said(found.alone)}"
         )
@@ -90,7 +90,7 @@ def judge_side(
             return origin, f"{_first(found, found.every)}; {rest}"
     if few:
         return "too-few-models", (
-            f"{found.n_alone} members of different groups are too few"
+            f"members of {_groups(found.n_alone)} are too few"
         )
     for verdict, least in (
         ("shared", settings.shared),
@@ -99,6 +99,10 @@ def judge_side(
         if found.alone.reaches(least):
             return verdict, _alone(found)
     return "not-shared", _alone(found)
+
+
+def _groups(n: int) -> str:
+    return "one group" if n == 1 else f"{n} different groups"
 
 
 def _alone(found: SideEvidence) -> str:
