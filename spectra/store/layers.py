@@ -35,7 +35,11 @@ _DIRECTIONS = ("left", "right", "output", "input")
 
 
 def _get(group: h5py.Group, name: str) -> Any:
-    return group[name][()] if name in group else None
+    """Return an array, a number of Python's, or None where there is none."""
+    if name not in group:
+        return None
+    value = group[name][()]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def arrays_of(layer: LayerFit, /) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The run file: what goes in comes out, whole or not at all."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import fields, replace
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import spectra
 from spectra.core.catalog import Catalog, Quarantined
@@ -75,6 +77,24 @@ def test_what_goes_in_comes_out(tmp_path, fitted):
     assert back.layers[-1].name == HOSTILE
     assert len(back.layers[:1]) == 1
     assert equal(replace(back, layers=[]), replace(hostile, layers=[]))
+
+
+def test_a_run_with_a_base_is_reported_as_it_was_fitted(tmp_path):
+    """From the file and from memory: one report, all of it JSON."""
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal((12, 10), dtype=np.float32)
+    for name in ("base", *(f"tuned/{i}" for i in range(5))):
+        moved = 0.1 * rng.standard_normal((12, 10), dtype=np.float32)
+        (tmp_path / name).mkdir(parents=True)
+        save_file({"q": base + moved}, tmp_path / name / "model.safetensors")
+    run = tmp_path / "run.h5"
+    catalog = spectra.scan(tmp_path / "tuned")
+    fitted = spectra.fit(catalog, run, base=str(tmp_path / "base"))
+    text = spectra.overlap(spectra.load(run)).to_json()
+    assert json.loads(text)["layers"][0]["base_alignment"]
+    again = spectra.fit(catalog, base=str(tmp_path / "base"))
+    assert spectra.overlap(again).to_json() == text
+    assert spectra.OverlapReport.stored(fitted).to_json() == text
 
 
 def test_the_same_run_is_the_same_file(tmp_path, fitted):
