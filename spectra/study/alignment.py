@@ -1,10 +1,11 @@
 """How alike models represent the same items, pair by pair."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,24 @@ from spectra.core.events import Observer, Progress
 from spectra.core.provenance import version
 from spectra.core.settings import as_json
 from spectra.core.text import printable
-from spectra.report.pairs import clustered
-from spectra.statistics.plain import number
 from spectra.statistics.streams import generator
+from spectra.study.aligned import (
+    Found,
+    conclusion,
+    described,
+    excesses,
+    matrices,
+    rows,
+)
+from spectra.study.members import overlaps_of, weights_document
 from spectra.study.represented import Represented, represented
+from spectra.study.scores import convergence_document, scores_of
+from spectra.subspaces.result import PopulationFit
 
 __all__ = [
     "FEWEST_DRAWS",
     "SCHEMA",
     "align_models",
-    "described",
     "require_draws",
     "require_items",
 ]
@@ -51,6 +60,8 @@ def align_models(
     asked: Asked,
     /,
     *,
+    scores: Mapping[str, float] | Path | None = None,
+    run: tuple[str, PopulationFit] | None = None,
     on_event: Observer | None = None,
 ) -> Document:
     """Return how alike models represent the same items, beside a null.
@@ -61,22 +72,31 @@ def align_models(
         Files of features or checkpoints, two or more.
     asked
         What is to be measured.
+    scores
+        Of each model one, by id or in a file, that alignment may follow.
+    run
+        Name of a run that models are members of, and what it holds: their
+        weights' overlap is held against alignment.
     on_event
         Told of each evaluation.
 
     Raises
     ------
     UsageError
-        When a metric is unknown, a source cannot be used, or there are too
-        few items or draws.
+        When a metric is unknown, a source, the scores or the run cannot be
+        used, or there are too few items or draws.
     """
     metrics = metrics_named(asked.metric)
     require_draws(asked.draws)
     with represented(sources) as models:
         n = models[0].layers[0].n_items
         _check_items(n, asked.k)
+        scored = None if scores is None else scores_of(scores, models)
+        overlaps = None if run is None else overlaps_of(*run, models)
         found = _measure(_Work(models, asked, n), metrics, on_event)
-    pairs = [_row(models, each) for each in found]
+    ids = [model.id for model in models]
+    pairs = rows(models, found)
+    excess = excesses(metrics, len(models), found)
     names = tuple(metric.name for metric in metrics)
     return {
         "schema": SCHEMA,
@@ -86,8 +106,14 @@ def align_models(
         "n_items": n,
         "null": KEEPS,
         "pairs": pairs,
-        "matrices": _matrices(metrics, models, found),
-        "text": _conclusion(pairs, metrics[0], models, asked.draws),
+        "matrices": matrices(metrics, models, found),
+        "convergence": None
+        if scored is None
+        else convergence_document(excess, ids, scored, seed=asked.seed),
+        "weights": None
+        if overlaps is None
+        else weights_document(overlaps, excess, ids, seed=asked.seed),
+        "text": conclusion(pairs, metrics[0], models, asked.draws),
     }
 
 
@@ -133,17 +159,6 @@ def _check_items(n: int, k: int) -> None:
             f"{n} items in common, too few for {k} neighbours",
             advice=f"compare on {k + 2} or more, or with a lower -k",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """One metric of one pair, by places of the models."""
-
-    a: int
-    b: int
-    metric: Metric
-    n_items: int
-    highest: Highest
 
 
 @dataclass(slots=True)
@@ -208,7 +223,7 @@ def _measure(
     work: _Work,
     metrics: Sequence[Metric],
     on_event: Observer | None,
-) -> list[_Found]:
+) -> list[Found]:
     draws = work.asked.draws
     steps = list(_steps(work.models, metrics))
     layers = [len(model.layers) for model in work.models]
@@ -243,7 +258,7 @@ def _measure(
                 advice="rows differ in too few items, or have too few columns,"
                 " for this metric",
             )
-        found.append(_Found(a, b, metric, work.many(metric), highest))
+        found.append(Found(a, b, metric, work.many(metric), highest))
     return sorted(
         found, key=lambda each: (each.a, each.b, metrics.index(each.metric))
     )
@@ -261,82 +276,3 @@ def _steps(
                     yield a, b, metric
                     if metric.is_directed:
                         yield b, a, metric
-
-
-def _row(models: Sequence[Represented], found: _Found) -> Document:
-    a, b, best = models[found.a], models[found.b], found.highest
-    i, j = best.place
-    return {
-        "a": a.id,
-        "b": b.id,
-        "metric": found.metric.name,
-        "value": number(best.value),
-        "null_mean": number(best.null_mean),
-        "null_high": number(best.null_high),
-        "excess": number(best.value - best.null_mean),
-        "p": best.p,
-        "n_items": found.n_items,
-        "coverage": found.n_items / max(a.n_rows, b.n_rows),
-        "layer_a": a.layers[i].name,
-        "layer_b": b.layers[j].name,
-    }
-
-
-def described(model: Represented, /) -> Document:
-    """Return what is told of a model: its rows and layers."""
-    return {
-        "id": model.id,
-        "kind": model.kind,
-        "n_rows": model.n_rows,
-        "layers": [
-            {"name": layer.name, "width": layer.width}
-            for layer in model.layers
-        ],
-    }
-
-
-def _matrices(
-    metrics: Sequence[Metric],
-    models: Sequence[Represented],
-    found: Sequence[_Found],
-) -> list[Document]:
-    """Return what is told of each metric for all pairs together."""
-    matrices = []
-    for metric in metrics:
-        values = np.full((len(models), len(models)), np.nan)
-        for each in found:
-            if each.metric is metric:
-                values[each.a, each.b] = each.highest.value
-                if not metric.is_directed:
-                    values[each.b, each.a] = each.highest.value
-        matrices.append(
-            {
-                "metric": metric.name,
-                "cite": metric.cite,
-                "order": [models[i].id for i in clustered(values)],
-                "values": [[number(x) for x in row] for row in values],
-            }
-        )
-    return matrices
-
-
-def _conclusion(
-    pairs: Sequence[Document],
-    metric: Metric,
-    models: Sequence[Represented],
-    draws: int,
-) -> str:
-    rows = [row for row in pairs if row["metric"] == metric.name]
-    n = rows[0]["n_items"]
-    if len(models) == 2:
-        row = rows[0]
-        return (
-            f"{row['a']} and {row['b']}: {metric.name} {row['value']:.3f},"
-            f" {row['null_mean']:.3f} with permuted items"
-            f" (p = {row['p']:.2g}), over {n} items"
-        )
-    above = sum(row["value"] > row["null_high"] for row in rows)
-    return (
-        f"{above} of {len(rows)} pairs have a higher {metric.name} than with"
-        f" any of {draws} permutations of the {n} items"
-    )

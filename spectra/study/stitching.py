@@ -28,11 +28,8 @@ from spectra.statistics.streams import generator
 from spectra.store.atomic import replacing
 from spectra.store.outputs import check_output
 from spectra.store.tensorfile import Planned, write_tensors
-from spectra.study.alignment import (
-    described,
-    require_draws,
-    require_items,
-)
+from spectra.study.aligned import described
+from spectra.study.alignment import require_draws, require_items
 from spectra.study.represented import Represented, represented
 from spectra.weights.bytes import FileSource
 from spectra.weights.header import read_header

@@ -23,11 +23,8 @@ from spectra.core.provenance import version
 from spectra.core.settings import as_json
 from spectra.core.text import printable
 from spectra.statistics.plain import number
-from spectra.study.alignment import (
-    described,
-    require_draws,
-    require_items,
-)
+from spectra.study.aligned import described
+from spectra.study.alignment import require_draws, require_items
 from spectra.study.represented import Represented, represented
 
 __all__ = ["LEVEL", "SCHEMA", "UnitsAsked", "match_units"]

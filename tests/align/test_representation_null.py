@@ -1,14 +1,22 @@
 """Nulls: where nothing is in common, where something is, and of a highest."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.stats import kstest
+from scipy.stats import binom, kstest
 
 from spectra.align.representations.asked import Asked
 from spectra.align.representations.metrics import METRICS
-from spectra.align.representations.null import measured
+from spectra.align.representations.null import (
+    Highest,
+    adjusted,
+    measured,
+    order_of,
+)
 from tests.align.test_representations import BY_NAME, compared, features
+from tests.reference.alignment import naive_adjusted
 
 DRAWS = 19
 
@@ -128,3 +136,78 @@ def test_draws_are_of_the_seed():
     )
     assert_allclose(one, same, rtol=0)
     assert not np.allclose(one, other)
+
+
+# p adjusted for the number of pairs.
+
+
+def highest(value, draws):
+    return Highest({(0, 0): value}, np.asarray(draws, float))
+
+
+def test_adjusted_p_by_definition():
+    """Pairs of other sizes, whose draws go together."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal(39)
+    draws = [s * (common + rng.standard_normal(39)) for s in (1, 50, 1e-4)]
+    values = [2.9, 60, 3e-4]
+    found = adjusted(list(map(highest, values, draws)))
+    assert_allclose(found, naive_adjusted(values, draws))
+    assert len(set(found)) > 1
+
+
+def test_one_pair_has_nothing_to_be_adjusted_for():
+    for seed in range(5):
+        pair = evaluated("mutual-knn", *independent(seed), seed=seed)
+        assert adjusted([pair]) == [pair.p]
+
+
+def test_draws_that_are_all_equal_show_nothing():
+    flat = highest(0.5, np.full(19, 0.5))
+    assert adjusted([flat, highest(9, np.arange(-19, 0))]) == [1, 0.05]
+
+
+def family(seed, *alike, n=24):
+    """Return the pairs of four models that have nothing in common.
+
+    But for some pairs of places, which are not among those returned.
+    """
+    features = independent(seed, n, (5,) * 4)
+    noise = np.random.default_rng([seed, 1])
+    for i, j in alike:
+        features[j] = features[i] + 0.05 * noise.standard_normal((n, 5))
+    metric = BY_NAME["cka-debiased"]
+    models = [metric.prepare(X, Asked()) for X in features]
+    orders = [order_of(seed, n, draw) for draw in range(1 + DRAWS)]
+    found, is_null = [], []
+    for i, j in combinations(range(4), 2):
+        score = metric.compare(models[i], models[j])
+        value, *draws = map(score, orders)
+        found.append(highest(value, draws))
+        is_null.append((i, j) not in alike)
+    p = [pair.p for pair in found]
+    return np.array([p, adjusted(found)])[:, is_null].min(axis=1)
+
+
+def false_pairs(sets, *alike):
+    """Return in how many sets any pair has p up to 0.05: alone, adjusted."""
+    least = np.array([family(seed, *alike) for seed in range(sets)])
+    return np.count_nonzero(least <= 0.05, axis=0)
+
+
+def test_the_chance_of_one_false_pair_stays():
+    """With as few draws as there may be; below the quantile of 0.999."""
+    alone, together = false_pairs(60)
+    assert together <= binom(60, 0.05).ppf(0.999) < alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "alike", [(), ((0, 1),), ((0, 2),), ((0, 1), (2, 3)), ((0, 2), (1, 3))]
+)
+def test_it_stays_where_other_pairs_are_alike(alike):
+    alone, together = false_pairs(400, *alike)
+    assert together <= binom(400, 0.05).ppf(0.999)
+    assert alone > together
+    if not alike:
+        assert together >= binom(400, 0.05).ppf(0.001)

@@ -1,4 +1,6 @@
-"""Metrics of representations from their definitions, item by item."""
+"""Metrics of representations, and what is asked of them, by definition."""
+
+from itertools import permutations
 
 import numpy as np
 from scipy.linalg import subspace_angles
@@ -7,7 +9,15 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["NAIVE", "naive_hsic", "naive_neighbours"]
+__all__ = [
+    "NAIVE",
+    "naive_adjusted",
+    "naive_alignment",
+    "naive_hsic",
+    "naive_line",
+    "naive_mantel",
+    "naive_neighbours",
+]
 
 
 def naive_neighbours(X, k):
@@ -159,3 +169,45 @@ NAIVE = {
     "rsa": naive_rsa,
 }
 """By name; k is used by the metrics of neighbours."""
+
+
+def naive_adjusted(values, draws):
+    """Return Westfall and Young's p of each pair, draw by draw.
+
+    draws[pair][draw] is of one permutation for all pairs.
+    """
+    scores = []
+    for value, drawn in zip(values, draws, strict=True):
+        both = [value, *drawn]
+        scores.append([(x - np.mean(both)) / np.std(both) for x in both])
+    found = []
+    for own in scores:
+        highest = [max(z[d] for z in scores) for d in range(len(own))]
+        found.append(np.mean([z >= own[0] - 1e-9 for z in highest]))
+    return found
+
+
+def naive_alignment(excess, models):
+    """Return the mean excess of each of some models, copies left out."""
+    return [np.mean([excess[i, j] for j in models if j != i]) for i in models]
+
+
+def naive_line(excess, scores, models):
+    """Return slope and intercept through some models, copies among them."""
+    y = naive_alignment(excess, models)
+    return np.polyfit([scores[i] for i in models], y, 1)
+
+
+def naive_mantel(A, B):
+    """Return Pearson's r of pairs, and its p of all orders of B's models."""
+
+    def r(order):
+        n = len(A)
+        pairs = [(i, j) for i in range(n) for j in range(i)]
+        a = [A[i, j] for i, j in pairs]
+        b = [B[order[i], order[j]] for i, j in pairs]
+        return np.corrcoef(a, b)[0, 1]
+
+    stands = r(range(len(A)))
+    drawn = [r(order) for order in permutations(range(len(A)))]
+    return stands, np.mean([abs(x) >= abs(stands) - 1e-9 for x in drawn])

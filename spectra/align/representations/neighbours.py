@@ -58,9 +58,14 @@ class Neighbours:
         order
             ``order[i]`` is the place that item i had.
         """
+        return Neighbours(self.items_in_order(order), self.centred[order])
+
+    def items_in_order(self, order: Order, /) -> NDArray[np.int32]:
+        """Return the places alone: all that most metrics look at."""
         place = np.empty(len(order), np.int32)
         place[order] = np.arange(len(order), dtype=np.int32)
-        return Neighbours(place[self.items[order]], self.centred[order])
+        found: NDArray[np.int32] = place[self.items[order]]
+        return found
 
 
 def neighbours(X: Array, asked: Asked, /) -> Neighbours:

@@ -1,6 +1,6 @@
 """What permuted items give: a null that keeps each representation whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,9 +11,12 @@ from spectra.align.representations.asked import Order, Score
 from spectra.backend.threads import cores, in_order
 from spectra.statistics.streams import generator
 
-__all__ = ["KEEPS", "Highest", "measured", "order_of"]
+__all__ = ["KEEPS", "Highest", "adjusted", "measured", "order_of"]
 
 KEEPS = "each representation whole; which item is which is permuted"
+
+_TIE = 1e-9
+"""Two values that differ by less are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,19 @@ class Highest:
         reached = np.count_nonzero(self.draws >= self.value)
         return float((1 + reached) / (1 + len(self.draws)))
 
+    def standardised(self) -> tuple[float, NDArray[np.float64]]:
+        """Return z of the value and of each draw, among all of them.
+
+        The value is one of them where nothing is in common: of few draws,
+        their own mean and spread would set it apart.
+        """
+        all_of_them = np.array([self.value, *self.draws])
+        spread = all_of_them.std()
+        if spread < _TIE:
+            return 0.0, np.zeros_like(self.draws)
+        z = (all_of_them - all_of_them.mean()) / spread
+        return float(z[0]), z[1:]
+
     def joined(self, other: "Highest", /) -> "Highest":
         """Return the highest of both; their draws are of one permutation."""
         return Highest(
@@ -102,6 +118,18 @@ def measured(
         found.append(value)
         told()
     return Highest({place: found[0]}, np.array(found[1:]))
+
+
+def adjusted(pairs: Sequence[Highest], /) -> list[float]:
+    """Return each pair's p, adjusted for their number.
+
+    Westfall and Young's max-T in one step: a pair's z against the highest z
+    of any pair in each draw, which is one permutation for all of them.
+    """
+    scores = [pair.standardised() for pair in pairs]
+    highest = np.max([drawn for _, drawn in scores], axis=0)
+    reached = [np.count_nonzero(highest >= z - _TIE) for z, _ in scores]
+    return [float((1 + each) / (1 + len(highest))) for each in reached]
 
 
 def _evaluated(score: Score, seed: int, n: int, draw: int) -> float:

@@ -18,7 +18,7 @@ def mutual_knn(a: Neighbours, b: Neighbours, /) -> Score:
     """
 
     def score(order: Order) -> float:
-        theirs = b.in_order(order).items
+        theirs = b.items_in_order(order)
         same = sum(
             np.count_nonzero(a.items == theirs[:, [j]]) for j in range(b.k)
         )
@@ -37,7 +37,7 @@ def cycle_knn(a: Neighbours, b: Neighbours, /) -> Score:
     here = np.arange(n, dtype=np.int32)[:, None]
 
     def score(order: Order) -> float:
-        out = b.in_order(order).items
+        out = b.items_in_order(order)
         back = np.zeros(n, bool)
         for j in range(b.k):
             back |= (a.items[out[:, j]] == here).any(axis=1)
@@ -54,7 +54,7 @@ def lcs_knn(a: Neighbours, b: Neighbours, /) -> Score:
     """
 
     def score(order: Order) -> float:
-        mine, theirs = _with_common(a.items, b.in_order(order).items)
+        mine, theirs = _with_common(a.items, b.items_in_order(order))
         return float(_common(mine, theirs).sum()) / a.items.size
 
     return score
@@ -67,7 +67,7 @@ def edit_knn(a: Neighbours, b: Neighbours, /) -> Score:
     """
 
     def score(order: Order) -> float:
-        mine, theirs = _with_common(a.items, b.in_order(order).items)
+        mine, theirs = _with_common(a.items, b.items_in_order(order))
         spared = b.k - _edits(mine, theirs)
         return float(spared.sum()) / a.items.size
 
