@@ -13,7 +13,7 @@ from benchmarks.page import DOCS, put, table
 
 SCRIPTS = (
     "start", "lora", "dense", "decompositions", "inspection", "pairs",
-    "overlap", "plan", "merging", "headline",
+    "overlap", "plan", "merging", "alignment", "headline", "report_page",
 )  # fmt: skip
 
 

@@ -25,8 +25,10 @@ What `spectra COMMAND --help` prints.
 
 {names}
 
-Every command: `--json` prints one document on stdout and nothing else; exit
-codes are 0, or [those of the codes](../codes.md).
+Every command: `--json` prints one document on stdout and nothing else, and
+`--quiet` nothing but that; exit codes are 0, or
+[those of the codes](../codes.md). `spectra --install-completion` lets bash,
+zsh or fish complete commands, options and values.
 """
 
 PYTHON_HEAD = """\

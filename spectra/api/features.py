@@ -34,6 +34,7 @@ def features(  # noqa: PLR0913 - one a question
     out: str | Path,
     /,
     *,
+    base: str | Path | None = None,
     texts: str | Path | None = None,
     images: str | Path | None = None,
     pool: Sequence[str] = ("mean",),
@@ -50,10 +51,12 @@ def features(  # noqa: PLR0913 - one a question
     Parameters
     ----------
     model
-        A checkpoint of transformers: its folder, or ``ORG/NAME[@REV]`` of a
-        hub.
+        A checkpoint of transformers, or an adapter of PEFT: its folder, or
+        ``ORG/NAME[@REV]`` of a hub.
     out
         The HDF5 file to write.
+    base
+        Of an adapter: the checkpoint that it was trained on.
     texts, images
         One of them: a file in UTF-8 with a text a line, or a folder.
     pool
@@ -90,6 +93,7 @@ def features(  # noqa: PLR0913 - one a question
     )  # fmt: skip
     document = extract_features(
         str(model), Path(out), asked,
+        base=None if base is None else str(base),
         texts=None if texts is None else Path(texts),
         images=None if images is None else Path(images),
         on_event=on_event,

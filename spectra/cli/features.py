@@ -28,13 +28,21 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A checkpoint of transformers: its folder, or ORG/NAME[@REV]"
-            " of a hub.",
+            help="A checkpoint of transformers, or an adapter of PEFT: its"
+            " folder, or ORG/NAME[@REV] of a hub.",
         ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The HDF5 file to write.")
     ],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="REF",
+            help="Of an adapter: the checkpoint that it was trained on.",
+        ),
+    ] = None,
     texts: Annotated[
         Path | None,
         typer.Option("--texts", help="A file in UTF-8 with a text a line."),
@@ -64,9 +72,9 @@ def command(
     """
     with console.observer("extracting") as watch:
         found = spectra.features(
-            model, out, texts=texts, images=images, pool=pool, layers=layers,
-            batch=batch, max_tokens=max_tokens, device=device, dtype=dtype,
-            half=half, on_event=watch,
+            model, out, base=base, texts=texts, images=images, pool=pool,
+            layers=layers, batch=batch, max_tokens=max_tokens, device=device,
+            dtype=dtype, half=half, on_event=watch,
         )  # fmt: skip
     if json:
         console.document(found.document)

@@ -88,15 +88,25 @@ class Each:
     ) -> Iterator[tuple[str, Found]]:
         """Yield what `kept` makes of each task's outcome, as they end."""
         self._fetch(tasks.values())
+        all_bytes = sum(task.nbytes for task in self.all_tasks)
+        read = all_bytes - sum(task.nbytes for task in tasks.values())
         done = len(self.all_tasks) - len(tasks)
         for key, found in self._found(tasks, kept):
             if self.on_loss is not None:
                 self.on_loss(found.quarantine)
             done, task = done + 1, tasks[key]
+            read += task.nbytes
             if self.on_event is not None:
-                total = len(self.all_tasks)
                 self.on_event(
-                    Progress("fit", done, total, task.key.name, task.nbytes)
+                    Progress(
+                        "fit",
+                        done,
+                        len(self.all_tasks),
+                        task.key.name,
+                        task.nbytes,
+                        read,
+                        all_bytes,
+                    )
                 )
             yield key, found
 

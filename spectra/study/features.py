@@ -1,7 +1,6 @@
 """Features of items by a network: from a checkpoint to a file."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -14,20 +13,17 @@ from numpy.typing import NDArray
 from spectra.apply.extraction.asked import Asked, unusable
 from spectra.apply.extraction.gathered import gathered
 from spectra.apply.extraction.items import Items, images_of, texts_of
-from spectra.core.errors import Quarantine, UsageError
+from spectra.core.errors import UsageError
 from spectra.core.events import Observer, Progress
 from spectra.core.provenance import installed_version, versions
 from spectra.core.settings import as_json
 from spectra.core.text import printable
-from spectra.hub.places import is_reference, places_of
-from spectra.hub.session import open_hub
 from spectra.report.wording import n_of
 from spectra.store.atomic import replacing
 from spectra.store.featurefile import SCHEMA, FeatureFile, is_features
 from spectra.store.outputs import check_output
-from spectra.weights.formats import RawCheckpoint, read_checkpoint
+from spectra.study.featured import Featured, featured, told
 from spectra.weights.limits import limits_of_environment
-from spectra.weights.sources import Place, places
 
 __all__ = ["extract_features"]
 
@@ -39,12 +35,13 @@ _ENDINGS = (".h5", ".hdf5")
 Document = dict[str, Any]
 
 
-def extract_features(
+def extract_features(  # noqa: PLR0913 - one a question
     model: str,
     out: Path,
     asked: Asked,
     /,
     *,
+    base: str | None = None,
     texts: Path | None = None,
     images: Path | None = None,
     on_event: Observer | None = None,
@@ -54,11 +51,13 @@ def extract_features(
     Parameters
     ----------
     model
-        A SOURCE that is one checkpoint of transformers.
+        A SOURCE that is one checkpoint of transformers, or one adapter.
     out
         The file to write.
     asked
         Layers and poolings.
+    base
+        Of an adapter: the SOURCE that it was trained on.
     texts, images
         One of them: a file with a text a line, or a folder.
     on_event
@@ -83,12 +82,12 @@ def extract_features(
     inputs, network = _parts()
     limits = limits_of_environment()
     with (
-        _checkpoint(model) as (place, raw),
+        featured(model, base, limits=limits) as source,
         network.quiet(),
-        _told(model),
-        gathered(place.folder, raw, limits=limits) as room,
+        told(model if base is None else f"{model} on {base}"),
+        gathered(*source.network, limits=limits) as room,
     ):
-        net = network.open_network(room, items.kind, asked)
+        net = network.open_network(room, items.kind, asked, source.adapter)
         reader = (
             inputs.text_reader(
                 room, net.model.config, net.n_tokens, asked.max_tokens
@@ -97,7 +96,7 @@ def extract_features(
             else inputs.image_reader(room)
         )
         work = _Work(net, reader, items, asked.batch, on_event)
-        return _written(out, work, asked, _about(place, raw))
+        return _written(out, work, asked, _about(source))
 
 
 def _items(texts: Path | None, images: Path | None) -> Items:
@@ -163,13 +162,15 @@ class _Work:
     def document(self, asked: Asked) -> Document:
         """Return what was asked for, and what was done."""
         network = type(self.network.model).__name__
-        n = len(self.items.ids)
+        n, updated = len(self.items.ids), self.network.updated
+        adapted = f", {n_of(len(updated), 'weight')} adapted" * bool(updated)
         layers = list(
             dict.fromkeys(name.split("/")[1] for name in self.widths)
         )
         return {
             "settings": as_json(asked),
             "network": network,
+            "updated": list(updated),
             "unused": list(self.network.unused),
             "device": str(self.network.device),
             "kind": self.items.kind,
@@ -182,7 +183,7 @@ class _Work:
                 {"name": name, "width": width}
                 for name, width in self.widths.items()
             ],
-            "text": f"{network}: {n_of(len(layers), 'layer')} of"
+            "text": f"{network}{adapted}: {n_of(len(layers), 'layer')} of"
             f" {n_of(n, 'item')}",
         }
 
@@ -208,15 +209,11 @@ def _written(
     return document
 
 
-def _about(place: Place, raw: RawCheckpoint) -> Document:
-    headers = sorted(file.header_sha256 for file in raw.files)
+def _about(source: Featured) -> Document:
     also = ("transformers", "tokenizers", "pillow")
     return {
         "schema": SCHEMA,
-        "model": place.ids[0],
-        "path": place.path,
-        "revision": place.revision,
-        "fingerprint": sha256("\n".join(headers).encode()).hexdigest(),
+        **source.about(),
         "versions": versions()
         | {name: installed_version(name) or "" for name in also},
     }
@@ -232,56 +229,3 @@ def _parts() -> tuple[Any, Any]:
             advice="pip install 'hf-spectra[features]'",
         ) from error
     return inputs, network
-
-
-@contextmanager
-def _checkpoint(model: str) -> Iterator[tuple[Place, RawCheckpoint]]:
-    """Give where the one checkpoint lies that a SOURCE is, for a block."""
-    if not is_reference(model):
-        yield _one(model, *places(model))
-        return
-    with open_hub() as hub:
-        place, raw = _one(model, *places_of(hub, model, revision=None))
-        hub.fetch(raw.files)
-        yield place, raw
-
-
-def _one(
-    model: str, found: tuple[Place, ...], faults: Any
-) -> tuple[Place, RawCheckpoint]:
-    if len(found) != 1:
-        reasons = "; ".join(f"{q.code}: {q.detail}" for q in faults)
-        raise UsageError(
-            "E_MODEL",
-            f"{printable(model)} is {len(found)} checkpoints, not one"
-            + (f" ({reasons})" if reasons else ""),
-            advice="name one checkpoint's folder",
-        )
-    with _told(model):
-        raw = read_checkpoint(found[0].folder, limits=limits_of_environment())
-        for fault in raw.faults:
-            raise Quarantine(fault.code, fault.detail)
-    for is_so, what in (
-        (raw.adapter is not None, "is an adapter"),
-        ("config.json" not in found[0].folder.files, "has no config.json"),
-        ("quantization_config" in raw.config, "is quantised"),
-    ):
-        if is_so:
-            raise unusable(
-                f"{printable(model)} {what}",
-                "name a whole network of transformers in plain weights; an"
-                " adapter is written into its base by PEFT's merge_and_unload",
-            )
-    return found[0], raw
-
-
-@contextmanager
-def _told(model: str) -> Iterator[None]:
-    """Let a fault of the checkpoint end the command, in one line."""
-    try:
-        yield
-    except Quarantine as fault:
-        raise unusable(
-            f"{printable(model)}: {fault.code}: {fault.detail}",
-            "docs/codes.md says what to do about it",
-        ) from fault

@@ -12,9 +12,10 @@ from spectra.backend.memory import parse_bytes
 from spectra.core.errors import UsageError
 from spectra.core.settings import FitSettings, HubQuery, OverlapSettings
 
-__all__ = ["FORMATS", "Population", "Report", "Study", "read_study"]
+__all__ = ["BY_DEFAULT", "FORMATS", "Population", "Report", "Study", "read_study"]
 
-FORMATS = ("html", "json", "csv", "md")
+BY_DEFAULT = ("html", "json", "csv", "md")
+FORMATS = (*BY_DEFAULT, "parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Report:
     """Where to: the ``[report]`` table."""
 
     out: str = "spectra-report"
-    formats: tuple[str, ...] = FORMATS
+    formats: tuple[str, ...] = BY_DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

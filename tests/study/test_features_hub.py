@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 
 import spectra
+from tests.checkpoints import factors, write_adapter
 from tests.hub import Repository
 from tests.study.test_hub import serve, surroundings
 from tests.study.tiny_networks import bert
@@ -32,3 +33,33 @@ def test_a_checkpoint_on_a_hub(tmp_path, monkeypatch):
             np.testing.assert_array_equal(
                 one[f"mean/{i}"][:], other[f"mean/{i}"][:]
             )
+
+
+def test_an_adapter_and_its_base_on_a_hub(tmp_path, monkeypatch):
+    folder, adapter, texts = (tmp_path / name for name in ("b", "a", "t"))
+    bert(folder)
+    pair = factors(np.random.default_rng(0), 16, 2, 16)
+    module = "bert.encoder.layer.0.attention.self.value"
+    write_adapter(adapter, {module: pair}, 90)
+    texts.write_text("w1 w2\nw3\n")
+    held = [
+        Repository(
+            f"owner/{each.name}",
+            {file.name: file.read_bytes() for file in each.iterdir()},
+        )
+        for each in (folder, adapter)
+    ]
+    with serve(held, monkeypatch) as hub:
+        found = spectra.features(
+            "owner/a", tmp_path / "h.h5", base="owner/b", texts=texts
+        ).document
+        revisions = [hub.repositories[f"owner/{n}"].sha for n in "ab"]
+    assert (found["model"], found["base"]["model"]) == ("owner/a", "owner/b")
+    assert [found["revision"], found["base"]["revision"]] == revisions
+    spectra.features(adapter, tmp_path / "f.h5", base=folder, texts=texts)
+    spectra.features(folder, tmp_path / "b.h5", texts=texts)
+    one, other, alone = (
+        h5py.File(tmp_path / f"{name}.h5")["mean/2"][:] for name in "hfb"
+    )
+    np.testing.assert_array_equal(one, other)
+    assert np.abs(one - alone).max() > 0.01

@@ -1,7 +1,4 @@
-"""A network of transformers, held to have every weight from its checkpoint.
-
-The one module of extraction that knows torch.
-"""
+"""A network of transformers, held to have every weight from its checkpoint."""
 
 import inspect
 import re
@@ -17,6 +14,8 @@ import transformers
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from spectra.apply.extraction.adapted import Adapted, adapt
+from spectra.apply.extraction.adapter import Adapter
 from spectra.apply.extraction.asked import Asked, unusable
 from spectra.apply.extraction.inputs import BROKEN, SAFELY
 from spectra.core.errors import UsageError
@@ -29,7 +28,8 @@ Tensor = Any
 _TWO_TOWERS = ("clip",)
 """Architectures with a network for texts and one for images."""
 
-_TOWERS = {"texts": "text_config", "images": "vision_config"}
+_TOWERS = {"texts": "text", "images": "vision"}
+"""Before ``_config`` and ``_model``."""
 
 _CUDA = re.compile(r"(torch:)?cuda(:(?P<index>\d{1,3}))?")
 
@@ -48,6 +48,8 @@ class Network:
         Of transformers.
     unused
         Names of weights that it has no place for, such as heads.
+    updated
+        Names of its weights that an adapter changed.
     asked
         What is wanted of it.
     device
@@ -56,6 +58,7 @@ class Network:
 
     model: Any
     unused: tuple[str, ...]
+    updated: tuple[str, ...]
     asked: Asked
     device: Any
 
@@ -158,7 +161,11 @@ class Network:
 
 
 def open_network(
-    room: Path, kind: Literal["texts", "images"], asked: Asked, /
+    room: Path,
+    kind: Literal["texts", "images"],
+    asked: Asked,
+    adapter: Adapter | None = None,
+    /,
 ) -> Network:
     """Load a checkpoint into the network of transformers that it names.
 
@@ -170,18 +177,24 @@ def open_network(
         What it is to read.
     asked
         Device and dtype are taken from it.
+    adapter
+        Trained on it; None for none.
 
     Raises
     ------
     UsageError
-        E_EXTRACT where transformers has no such network, or a weight of it is
-        missing from the checkpoint or of another shape; E_DEVICE.
+        E_EXTRACT where transformers has no such network, a weight of it is
+        missing from the checkpoint or of another shape, or the adapter does
+        not fit; E_DEVICE.
+    Quarantine
+        Where the adapter cannot be read.
     """
-    device = _device(asked.device)
+    device, tower = _device(asked.device), ""
     try:
         config = transformers.AutoConfig.from_pretrained(room, **SAFELY)
         if config.model_type in _TWO_TOWERS:
-            config = getattr(config, _TOWERS[kind])
+            tower = f"{_TOWERS[kind]}_model."
+            config = getattr(config, f"{_TOWERS[kind]}_config")
         network = transformers.MODEL_MAPPING[type(config)]
         model, told = network.from_pretrained(
             room,
@@ -197,11 +210,17 @@ def open_network(
     except (*BROKEN, SafetensorError) as error:
         raise _failed("transformers cannot load it", error) from error
     _audit(told)
+    changed = Adapted((), ())
+    if adapter is not None:
+        changed = adapt(model, adapter, tower=tower)
     if getattr(config, "is_encoder_decoder", False):
         model = model.get_encoder()
     model.config.use_cache = False
-    unused = tuple(sorted(told["unexpected_keys"], key=natural))
-    return Network(model, unused, asked, device)
+    unused = {*told["unexpected_keys"], *changed.unused}
+    return Network(
+        model, tuple(sorted(unused, key=natural)), changed.updated, asked,
+        device,
+    )  # fmt: skip
 
 
 @contextmanager
