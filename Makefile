@@ -19,7 +19,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
 .PHONY: help demo test test-all check lint format types imports doctests \
-	spelling fuzz bench test-gpu bench-gpu constraints clean
+	spelling fuzz report-shots bench test-gpu bench-gpu constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make test-all  the tests, with the slow ones"
 	@echo "make check     lint format types imports doctests spelling (each a target)"
 	@echo "make fuzz      the readers of foreign files on mutants, until Ctrl-C"
+	@echo "make report-shots  the demo's page at three sizes, light and dark"
 	@echo "make bench     the benchmarks; their figures in docs/performance.md"
 	@echo "make test-gpu  the tests that need a GPU; skipped where there is none"
 	@echo "make bench-gpu a GPU beside its floors; its figures in docs/gpu.md"
@@ -70,6 +71,11 @@ FUZZ ?= --forever
 fuzz: .venv/.test
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+# Of the page as a reader has it, to be looked at; needs chromium.
+report-shots: .venv/.test
+	$(BIN)/spectra demo -o demo-report --quiet
+	$(BIN)/python -m tests.report.shots demo-report/report.html report-shots
+
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
 
@@ -88,6 +94,7 @@ analyses: .venv/.test
 		-o analyses/minilm_lora/out/independent
 	$(BIN)/spectra run spectra/demo_population/same-seed \
 		-o analyses/minilm_lora/out/same-seed
+	$(BIN)/python -m analyses.geometric_memory.train
 	$(BIN)/python -m analyses.minilm_adapt.tables
 	$(BIN)/python -m analyses.minilm_merge.tables
 	$(BIN)/python -m analyses.universal_subspace.tables \
@@ -106,7 +113,7 @@ constraints:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache build dist demo-report
+		.import_linter_cache build dist demo-report report-shots
 	find spectra tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each set of packages: the second call installs nothing.
