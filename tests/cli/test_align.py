@@ -8,6 +8,7 @@ import pytest
 
 import spectra
 from spectra.align.representations.metrics import METRICS
+from tests.checkpoints import dense
 from tests.cli.test_cli import spectra as typed
 from tests.study.test_alignment import models, vocabularies
 
@@ -73,6 +74,32 @@ def test_layers_and_matrices_are_shown(models, tmp_path):
     assert text.endswith("permutations of the 40 items")
 
 
+def test_what_is_beside_alignment_is_shown_a_line_a_metric(models, tmp_path):
+    (tmp_path / "s.csv").write_text("id,score\nm0,1\nm1,2\nm2,4\nm3,3\n")
+    dense(tmp_path, 4, {"a.weight": (4, 3)})
+    for i in range(4):
+        member = tmp_path / "members" / f"m0{i}"
+        member.rename(member.with_name(f"m{i}"))
+    run = tmp_path / "run.h5"
+    spectra.fit(spectra.scan(tmp_path / "members"), out=run)
+    words = ["align", *models, "--metric", "cka", "--metric", "mutual-knn",
+             "--draws", 19, "--scores", tmp_path / "s.csv"]  # fmt: skip
+    words += ["--run", run]
+    done = typed(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = spectra.alignment(
+        *models, metric=["cka", "mutual-knn"], draws=19,
+        scores=tmp_path / "s.csv", run=run,
+    ).document  # fmt: skip
+    entries = [*found["convergence"], *found["weights"]["by_metric"]]
+    lines = done.stdout.splitlines()
+    assert lines[-5:] == [found["text"], *(e["text"] for e in entries)]
+    assert "p adjusted" in lines[0]
+    row = found["pairs"][0]
+    told = [f"{row[key]:.3f}" for key in ("p", "p_adjusted")]
+    assert lines[1].split()[6:8] == told
+
+
 def test_tokens_have_one_order_in_all_processes(vocabularies):
     words = ["align", *vocabularies[0], "--metric", "cka", "--draws", 19]
     said = {
@@ -96,6 +123,8 @@ def test_help_names_every_metric():
         (["A", "nowhere.npy"], "E_FEATURES"),
         (["A", "text.npy"], "E_FEATURES"),
         (["nowhere", "neither"], "E_SOURCE"),
+        (["A", "A", "--scores", "nowhere.csv"], "E_SCORES"),
+        (["A", "A", "--run", "nowhere.h5"], "E_NO_RUN"),
     ],
 )
 def test_bad_input_is_one_line(words, code, models, tmp_path):
