@@ -2,20 +2,31 @@
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from spectra.core.text import printable
-from spectra.report.document import Report, levels_of
-from spectra.report.pairs import MEASURES, Measure, clustered, pack
+from spectra.report.cohort import Cohort, plane
+from spectra.report.depth import depth_rows
+from spectra.report.document import Report, at, levels_of
+from spectra.report.pairs import MEASURES, Measure, clustered, coded, pack
 from spectra.report.rows import Row, layer_rows
 from spectra.report.wording import number
 from spectra.subspaces.result import LayerFit, PopulationFit
 
 __all__ = ["MAP_BUDGET", "explorer"]
 
-MAP_BUDGET = 8 * 2**20
-"""Characters of maps in one page: about what a browser opens at once."""
+MAP_BUDGET = 4 * 2**20
+"""Characters of maps in one page, at most: it opens in a second or two."""
+
+_FEWEST, _PER_PLACE = 300 * 2**10, 30
+"""Characters of maps that any page may have, and for each layer's member."""
+
+_MOST_ASIDE = 20
+"""Entries of what was set aside that are shown of one checkpoint."""
 
 _95 = "95\u00a0%"
 
@@ -23,24 +34,34 @@ _95 = "95\u00a0%"
 def explorer(report: Report, fit: PopulationFit, /) -> dict[str, Any]:
     """Return the JSON-able document that the page's script draws from.
 
-    Layers with the largest effect get their maps first, until `MAP_BUDGET`
-    is spent; ``pairs.csv`` has every pair.
+    Layers with the largest effect get their maps first, until the budget is
+    spent; ``pairs.csv`` has every pair.
     """
-    rows = layer_rows(report)
-    maps = _maps_within_budget(rows, fit)
-    groups = {
-        model["id"]: model.get("group")
-        for model in report["population"]["models"]
+    rows, levels = layer_rows(report), levels_of(report)
+    places = {
+        (row["architecture"], row["name"], row["out"], row["in"]): index
+        for index, row in enumerate(rows)
     }
+    mapped = set(_affordable(rows))
+    cohort = Cohort(len(fit.models), len(rows))
+    maps = {}
+    # One layer at a time: a fit may read its layers as they are asked for.
+    for layer in fit.layers:
+        index = places.get((layer.architecture, layer.name, *layer.shape))
+        if index is None:
+            continue
+        cohort.add(index, layer)
+        if index in mapped:
+            maps[index] = _maps(layer)
     return {
-        "models": [
-            {"name": _shown(model.id), "group": _shown(groups.get(model.id))}
-            for model in fit.models
-        ],
+        "levels": levels,
+        "thresholds": _thresholds(report),
+        "models": _models(report, fit),
+        "together": _together(cohort),
         "layers": [
-            _layer(layer, row, levels_of(report)) | {"map": maps.get(index)}
-            for index, (layer, row) in enumerate(
-                zip(report["layers"], rows, strict=True)
+            _layer(layer, row, levels) | depth | {"map": maps.get(index)}
+            for index, (layer, row, depth) in enumerate(
+                zip(report["layers"], rows, _depths(report), strict=True)
             )
         ],
     }
@@ -50,21 +71,70 @@ def _shown(value: Any) -> str | None:
     return None if value is None else printable(str(value))
 
 
-def _maps_within_budget(
-    rows: Sequence[Row], fit: PopulationFit
-) -> dict[int, dict[str, Any]]:
-    wanted = {
-        (rows[index]["architecture"], rows[index]["name"],
-         rows[index]["out"], rows[index]["in"]): index
-        for index in _affordable(rows)
+def _thresholds(report: Report) -> dict[str, float]:
+    asked = at(report, "settings", "overlap")
+    names = ("weakly_shared", "shared")
+    known = {name: at(asked, name) for name in names}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _models(report: Report, fit: PopulationFit) -> list[dict[str, Any]]:
+    known = {model["id"]: model for model in report["population"]["models"]}
+    aside: dict[str, list[list[str | None]]] = {}
+    for entry in (*report["quarantine"], *(report.get("left_out") or ())):
+        aside.setdefault(entry["id"], []).append(
+            [_shown(entry["layer"]), entry["code"], _shown(entry["detail"])]
+        )
+    return [
+        {
+            "name": _shown(model.id),
+            "group": _shown(at(known, model.id, "group")),
+            "start": _shown(at(known, model.id, "init_group")),
+            "copy_of": _shown(at(known, model.id, "duplicate_of")),
+            "revision": _shown(at(known, model.id, "revision")),
+            "license": _shown(at(known, model.id, "license")),
+            "norm": at(known, model.id, "norm"),
+            "n_aside": len(aside.get(model.id, ())),
+            "aside": aside.get(model.id, [])[:_MOST_ASIDE],
+        }
+        for model in fit.models
+    ]
+
+
+def _together(cohort: Cohort) -> dict[str, Any]:
+    cosines = cohort.mean()
+    found = plane(cosines)
+    return {
+        "cosines": pack(cosines, low=-1.0),
+        "order": clustered(cosines),
+        "by_layer": coded(cohort.to_others.ravel(), low=-1.0),
+        "typical": [
+            None if np.isnan(row).all() else _rounded(np.nanmedian(row))
+            for row in cohort.to_others
+        ],
+        "places": found and [
+            None if np.isnan(x) else [_rounded(x), _rounded(y)]
+            for x, y in found.places
+        ],
+        "share": found and [_rounded(value) for value in found.share],
+        "chance": found and _rounded(found.chance),
     }  # fmt: skip
-    maps = {}
-    # One layer at a time: a fit may read its layers as they are asked for.
-    for layer in fit.layers:
-        key = (layer.architecture, layer.name, *layer.shape)
-        if key in wanted:
-            maps[wanted[key]] = _maps(layer)
-    return maps
+
+
+def _depths(report: Report) -> Iterator[dict[str, Any]]:
+    """Yield where in the network each layer lies, and its excess."""
+    rows = depth_rows(report)
+    n_of = Counter(row["module"] for row in rows)
+    for row in rows:
+        excess = [row[key] for key in ("excess", "low", "high")]
+        yield {
+            "module": _shown(row["module"]),
+            # The only one of its type has no depth to be compared along.
+            "index": None if n_of[row["module"]] < 2 else row["index"],
+            "excess": None
+            if None in excess
+            else [_rounded(value, 6) for value in excess],
+        }
 
 
 def _affordable(rows: Sequence[Row]) -> Iterator[int]:
@@ -72,7 +142,8 @@ def _affordable(rows: Sequence[Row]) -> Iterator[int]:
         low = rows[index]["effect_low"]
         return -math.inf if low is None else float(low)
 
-    left = MAP_BUDGET
+    places = sum(row["n_models"] for row in rows)
+    left = min(MAP_BUDGET, max(_FEWEST, _PER_PLACE * places))
     for index in sorted(range(len(rows)), key=effect, reverse=True):
         n = rows[index]["n_models"]
         # Two bytes a pair, four characters for three bytes.
@@ -118,19 +189,30 @@ def _layer(
         "name": _shown(row["name"]),
         "verdict": row["verdict"],
         "n": row["n_models"],
+        "k": row["shown_k"],
         "share": [
             None if value is None or energy is None
             else _rounded(value / energy)
             for value in layer["model_axis"].get("eigenvalues") or ()
         ],
+        "even": _maybe(row["participation_ratio"]),
         "floor": None if energy is None or row["floor"] is None
         else _rounded(row["floor"] / energy),
+        "explained": _points(row, levels, "evr_{}"),
         "norms": _points(row, levels, "expected_norms_{}"),
-        "null": _points(
-            row, levels, "null_strength_mean_{}", "null_strength_q95_{}"
-        ),
+        "nulls": {
+            _shown(name): _points(
+                row, levels, f"null_{name}_mean_{{}}", f"null_{name}_q95_{{}}"
+            )
+            for name, null in (layer["model_axis"].get("null") or {}).items()
+            if null.get("statistic", "evr") == "evr"
+        },
         "held_out": _points(row, levels, "captured_{}", "captured_random_{}"),
-        "captions": [_on_spectrum(row), _on_top(row), _on_held_out(row)],
+        "r2": _maybe(row["r2_mean"]),
+        "sides": {
+            side: _side(layer.get(f"{side}_side"), levels)
+            for side in ("output", "input")
+        },
         "facts": _facts(row),
         "reasons": [
             printable(reason, limit=sys.maxsize)
@@ -139,9 +221,61 @@ def _layer(
     }  # fmt: skip
 
 
-def _rounded(value: float) -> float:
-    # Six digits are more than a plot shows.
-    return float(f"{value:.6g}")
+_MOST_DIRECTIONS = 32
+"""Of a side's spectrum: beyond them it is flat."""
+
+
+def _side(side: Any, levels: Sequence[str]) -> dict[str, Any] | None:
+    if not side:
+        return None
+    drawn = at(side, "null", "side-strength", "evr")
+    first = next(iter(at(side, "consensus") or ()), None)
+    return {
+        "verdict": side.get("verdict"),
+        "reasons": [
+            printable(reason, limit=sys.maxsize)
+            for reason in side.get("reasons") or ()
+        ],
+        "held": [
+            _rounded(value)
+            for value in (at(side, "projector_mean") or ())[:_MOST_DIRECTIONS]
+        ],
+        "edge": _maybe(at(side, "projector_edge")),
+        "chance": _maybe(at(first, "chance")),
+        "overlap": _maybe(at(side, "overlap_mean")),
+        "overlap_chance": _maybe(at(side, "overlap_null")),
+        "explained": _at_levels(levels, at(side, "evr")),
+        "null": _at_levels(
+            levels,
+            {k: at(drawn, k, "mean") for k in levels},
+            {k: at(drawn, k, "q95") for k in levels},
+        ),
+        "halves": _at_levels(
+            levels,
+            at(side, "stability", "split_half"),
+            at(side, "stability", "split_half_null"),
+        ),
+    }
+
+
+def _at_levels(
+    levels: Iterable[str], *found: Mapping[str, Any] | None
+) -> list[list[float]]:
+    """Return k and its value in each of `found`, where all have one."""
+    return [
+        [int(k), *(_rounded(one[k], 6) for one in found if one)]
+        for k in levels
+        if all((one or {}).get(k) is not None for one in found)
+    ]
+
+
+def _maybe(value: Any) -> float | None:
+    return None if value is None else _rounded(value)
+
+
+def _rounded(value: float, digits: int = 4) -> float:
+    # Four digits are more than a plot shows.
+    return float(f"{value:.{digits}g}")
 
 
 def _points(
@@ -150,52 +284,14 @@ def _points(
     points = []
     for level in levels:
         values = [
-            _rounded(value)
+            # These are shown as numbers: more than three decimals are needed.
+            _rounded(value, 6)
             for column in columns
             if (value := row.get(column.format(level))) is not None
         ]
         if len(values) == len(columns):
             points.append([int(level), *values])
     return points
-
-
-def _on_spectrum(row: Row) -> str:
-    if row["participation_ratio"] is None:
-        return "No spectrum: the members do not differ above the floor."
-    return (
-        f"As even as {row['participation_ratio']:.1f} equal directions;"
-        f" unrelated members would give at most {row['n_models'] - 1}."
-    )
-
-
-def _on_top(row: Row) -> str:
-    k = row["shown_k"]
-    if row.get(f"evr_{k}") is None:
-        return f"Fewer than {k} directions are above the floor."
-    top = "The first direction holds" if k == "1" else f"The top {k} hold"
-    q95 = row.get(f"null_strength_q95_{k}")
-    return (
-        f"{top} {number(row[f'evr_{k}'])} of the deviations; orthogonal"
-        " updates of the same norms would hold"
-        f" {number(row[f'expected_norms_{k}'])}, and {_95} of null draws stay"
-        f" below {number(q95)}."
-    )
-
-
-def _on_held_out(row: Row) -> str:
-    k = row["shown_k"]
-    if row.get(f"captured_{k}") is None:
-        return "Not tested: too few independent groups to hold one out."
-    captured, random = row[f"captured_{k}"], row[f"captured_random_{k}"]
-    several = "s" if k != "1" else ""
-    text = (
-        f"Of a held-out group's deviations, {k} direction{several} found"
-        f" without it captured {number(captured)}, random"
-        f" ones {number(random)}."
-    )
-    if row["effect_low"] is None:
-        return text
-    return f"{text} The excess is {_between(row, 'effect_value', 'effect')}."
 
 
 _GROWTH = {

@@ -16,6 +16,7 @@ __all__ = [
     "MEASURES",
     "Measure",
     "clustered",
+    "coded",
     "pack",
     "pair_values",
 ]
@@ -137,7 +138,11 @@ def pack(matrix: Matrix, /, *, low: float) -> str:
 
     ``low`` to 1 becomes 0 to 65534, little-endian; undefined is `UNDEFINED`.
     """
-    values = matrix[np.triu_indices(len(matrix), 1)]
+    return coded(matrix[np.triu_indices(len(matrix), 1)], low=low)
+
+
+def coded(values: Matrix, /, *, low: float) -> str:
+    """Return values from `low` to 1 as base64 of uint16, NaN as undefined."""
     steps = np.round((values - low) / (1.0 - low) * (UNDEFINED - 1))
     codes = np.nan_to_num(steps, nan=UNDEFINED).astype("<u2")
     return base64.b64encode(codes.tobytes()).decode("ascii")

@@ -8,6 +8,7 @@ from spectra.report.wording import number
 
 __all__ = [
     "Row",
+    "coverage_rows",
     "layer_rows",
     "metric_rows",
     "model_rows",
@@ -59,6 +60,42 @@ def metric_rows(report: Report, /) -> list[Row]:
         for layer in report["layers"]
         if layer.get("metrics")
     ]
+
+
+def coverage_rows(report: Report, /) -> list[Row]:
+    """Return one row an outcome and code: how many ended so.
+
+    ``n_whole`` counts checkpoints of which nothing was used, ``n_layers``
+    single layers of checkpoints.
+    """
+    population = report["population"]
+    rows = [
+        {
+            "outcome": "analysed",
+            "code": "",
+            "n_models": population["n_models"],
+            "n_whole": None,
+            "n_layers": sum(layer["n_models"] for layer in report["layers"]),
+        }
+    ]
+    entries = {
+        "set aside": report["quarantine"],
+        "sound, not analysed": report.get("left_out") or (),
+    }
+    for outcome, found in entries.items():
+        for code in sorted({entry["code"] for entry in found}):
+            of_code = [entry for entry in found if entry["code"] == code]
+            n_whole = sum(entry["layer"] is None for entry in of_code)
+            rows.append(
+                {
+                    "outcome": outcome,
+                    "code": code,
+                    "n_models": len({entry["id"] for entry in of_code}),
+                    "n_whole": n_whole,
+                    "n_layers": len(of_code) - n_whole,
+                }
+            )
+    return rows
 
 
 def recipe_rows(report: Report, /) -> list[Row]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.report_page import page_of
 from spectra.report.explorer import explorer
 from spectra.report.page import html, summary_html
+from spectra.report.rows import coverage_rows
 from spectra.report.wording import VERDICTS, number
 from spectra.subspaces.result import PopulationFit
 from tests.report.sample import HOSTILE, fit_of, report_of
@@ -234,6 +236,31 @@ def test_every_verdict_is_explained_and_coloured(page: str) -> None:
 def test_a_usual_page_is_small() -> None:
     fit = fit_of(48, 12, hostile=False)
     assert len(html(report_of(fit), fit).encode()) < 300_000
+
+
+def test_a_hundred_layers_and_checkpoints_are_below_a_megabyte() -> None:
+    assert len(page_of(100, 100).encode()) < 1_000_000
+
+
+@pytest.mark.slow
+def test_the_largest_page_is_below_eight_megabytes() -> None:
+    assert len(page_of(200, 500).encode()) < 8_000_000
+
+
+def test_coverage_counts_what_was_found_by_outcome(
+    report: dict[str, Any],
+) -> None:
+    report["quarantine"] += [
+        {"id": "a", "layer": "x", "code": "NAN", "detail": ""},
+        {"id": "a", "layer": "y", "code": "NAN", "detail": ""},
+    ]
+    rows = [tuple(row.values()) for row in coverage_rows(report)]
+    assert rows == [
+        ("analysed", "", 20, None, 160),
+        ("set aside", "NAN", 2, 0, 3),
+        ("set aside", "ST_OFFSETS", 1, 1, 0),
+        ("sound, not analysed", "LEFT_ALONE", 1, 1, 0),
+    ]
 
 
 def test_maps_beyond_the_budget_are_left_out_by_effect(

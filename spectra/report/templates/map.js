@@ -1,33 +1,57 @@
 // The map of pairs: a canvas with one cell a pair, and words for each.
 
 const UNDEFINED = 65535;
+const STRIPE = 14;
+const SHADES = 1024;
 const map = byId("map");
 const view = { order: [], row: 0, col: 1, cell: 0, left: 0, visited: false };
 
 const style = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
-// Look up value(i, j) in a packed upper triangle; null where undefined.
-function unpack(measure, n) {
-  const bytes = Uint8Array.from(atob(measure.codes), (c) => c.charCodeAt(0));
+// Look up packed values by their place; null where undefined.
+function decode(text, low) {
+  const found = atob(text);
+  const bytes = new Uint8Array(found.length);
+  for (let i = 0; i < found.length; i++) bytes[i] = found.charCodeAt(i);
   const codes = new DataView(bytes.buffer);
-  return (i, j) => {
-    if (i === j) return 1;
-    const [a, b] = i < j ? [i, j] : [j, i];
-    const code = codes.getUint16(2 * (a * n - (a * (a + 1)) / 2 + b - a - 1), true);
-    if (code === UNDEFINED) return null;
-    return measure.low + (code / (UNDEFINED - 1)) * (1 - measure.low);
+  return (at) => {
+    const code = codes.getUint16(2 * at, true);
+    return code === UNDEFINED ? null : low + (code / (UNDEFINED - 1)) * (1 - low);
   };
 }
 
-function everyPair(n, value) {
+// Look up value(i, j) in a packed upper triangle.
+function unpack(measure, n) {
+  const value = decode(measure.codes, measure.low);
+  return (i, j) => {
+    if (i === j) return 1;
+    const [a, b] = i < j ? [i, j] : [j, i];
+    return value(a * n - (a * (a + 1)) / 2 + b - a - 1);
+  };
+}
+
+function everyPair(members, value) {
   const found = [];
-  for (let i = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++) {
+  const listed = [...members].sort((a, b) => a - b);
+  listed.forEach((i, at) => {
+    for (const j of listed.slice(at + 1)) {
       if (value(i, j) !== null) found.push([value(i, j), i, j]);
     }
-  }
+  });
   return found;
+}
+
+// The largest few, without all the others being put in order.
+function largest(pairs, count) {
+  const best = [];
+  for (const pair of pairs) {
+    if (best.length === count && pair[0] <= best[count - 1][0]) continue;
+    best.push(pair);
+    best.sort((a, b) => b[0] - a[0]);
+    best.length = Math.min(best.length, count);
+  }
+  return best;
 }
 
 // Chance level of one pair, or of all on average.
@@ -41,44 +65,58 @@ function colours(low, high) {
   const kind = low < 0 ? "--d" : "--s";
   const stops = [0, 1, 2, 3, 4].map((i) => rgb(style(kind + i)));
   const missing = rgb(style("--undefined"));
+  const mixed = Array.from({ length: SHADES + 1 }, (_, step) => {
+    const at = (4 * step) / SHADES;
+    const k = Math.min(3, Math.floor(at));
+    return stops[k].map((v, c) => Math.round(v + (stops[k + 1][c] - v) * (at - k)));
+  });
   return (value) => {
     if (value === null) return missing;
-    const t = Math.min(1, Math.max(0, (value - low) / (high - low))) * 4;
-    const k = Math.min(3, Math.floor(t));
-    return stops[k].map((v, c) => Math.round(v + (stops[k + 1][c] - v) * (t - k)));
+    const t = Math.min(1, Math.max(0, (value - low) / (high - low)));
+    return mixed[Math.round(SHADES * t)];
   };
 }
 
 function show(maps, names) {
   const measure = maps.measures[byId("measure").selectedIndex];
-  const n = maps.members.length;
-  const value = unpack(measure, n);
-  const pairs = everyPair(n, value).sort((a, b) => b[0] - a[0]);
+  const value = unpack(measure, maps.members.length);
+  const stays = kept();
+  const listed = byId("order").value === "clustered" ? measure.order : maps.members.map((_, i) => i);
+  const order = listed.filter((i) => stays[maps.members[i]]);
+  const n = order.length;
+  const pairs = everyPair(order, value);
   const chance = chanceOf(maps, measure.key);
   let bound = 1;
   if (byId("range").value === "fitted" && pairs.length) {
-    bound = Math.max(...[pairs[0], pairs.at(-1)].map(([v]) => Math.abs(v))) || 1;
+    bound = pairs.reduce((most, [v]) => Math.max(most, Math.abs(v)), 0) || 1;
   }
   const low = measure.low < 0 ? -bound : 0;
   Object.assign(view, { maps, names, measure, n, value, chance, low, high: bound });
   view.colour = colours(low, bound);
-  view.order = byId("order").value === "clustered" ? measure.order : [...Array(n).keys()];
+  view.order = order;
+  const tone = tones(chosen.colours);
+  view.tone = (i) => tone[maps.members[i]];
+  view.told = pairTexts;
   view.row = Math.min(view.row, n - 1);
   view.col = Math.min(view.col, n - 1);
   view.picture = pixels();
   paint();
   if (view.visited) say();
   drawScale(pairs);
-  listClosest(pairs.slice(0, 8));
+  listRows("closest", largest(pairs, 8).map(([v, i, j]) => [names[i].name, names[j].name, number(v)]));
+  listGroups(byId("map-groups"));
   map.dataset.ready = "true";
 }
 
 function pixels() {
   const { n, order, value, colour } = view;
   const image = new ImageData(n, n);
-  for (let r = 0; r < n; r++) {
-    for (let c = 0; c < n; c++) {
-      image.data.set([...colour(value(order[r], order[c])), 255], 4 * (r * n + c));
+  let at = 0;
+  for (const i of order) {
+    for (const j of order) {
+      [image.data[at], image.data[at + 1], image.data[at + 2]] = colour(value(i, j));
+      image.data[at + 3] = 255;
+      at += 4;
     }
   }
   const small = document.createElement("canvas");
@@ -91,7 +129,8 @@ function paint() {
   const width = map.clientWidth;
   const named = width > 480 && (width * 0.75) / view.n > 9.5;
   const ratio = window.devicePixelRatio || 1;
-  view.left = named ? Math.min(180, width * 0.25) : 0;
+  view.names_end = named ? Math.min(180, width * 0.25) : 0;
+  view.left = view.names_end + STRIPE;
   view.cell = (width - view.left) / view.n;
   map.width = width * ratio;
   map.height = (width - view.left) * ratio;
@@ -99,7 +138,13 @@ function paint() {
   pen.scale(ratio, ratio);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(view.picture, view.left, 0, width - view.left, width - view.left);
+  view.order.forEach((member, r) => {
+    if (view.tone(member) === null) return;
+    pen.fillStyle = style(`--g${view.tone(member)}`);
+    pen.fillRect(view.names_end, r * view.cell, STRIPE - 3, view.cell + 0.5);
+  });
   if (named) writeNames(pen);
+  if (view.over) view.over(pen);
   frame(pen);
 }
 
@@ -109,14 +154,14 @@ function writeNames(pen) {
   pen.textBaseline = "middle";
   view.order.forEach((member, r) => {
     pen.fillStyle = style(r === view.row || r === view.col ? "--ink" : "--muted");
-    pen.fillText(fitted(pen, view.names[member].name), view.left - 8, (r + 0.5) * view.cell);
+    pen.fillText(fitted(pen, view.names[member].name), view.names_end - 8, (r + 0.5) * view.cell);
   });
 }
 
 // The end of a name tells it from its neighbours.
 function fitted(pen, name) {
   let text = name;
-  while (text.length > 3 && pen.measureText(text).width > view.left - 12) {
+  while (text.length > 3 && pen.measureText(text).width > view.names_end - 12) {
     text = "…" + text.slice(2);
   }
   return text;
@@ -139,19 +184,24 @@ function say() {
   } else if (value === null) {
     lines.push("not defined: one of the two is zero here");
   } else {
-    lines.push(`${view.measure.title} ${short(value)}`, chanceText(i, j));
-    if (a.group !== null && a.group === b.group) lines.push("same lineage group");
+    lines.push(...view.told(i, j));
   }
   byId("readout").textContent = lines.join("\n");
 }
 
+function pairTexts(i, j) {
+  const lines = [`${view.measure.title} ${short(view.value(i, j))}`, chanceText(i, j)];
+  const related = relation(view.names[i], view.names[j]);
+  return related === "–" ? lines : [...lines, related];
+}
+
 function chanceText(i, j) {
   const chance = view.chance(i, j);
-  if (view.measure.low < 0) return `chance 0 ± ${short(view.maps.spread)}`;
+  if (view.measure.low < 0) return `chance 0${view.maps.spread === null ? "" : ` ± ${short(view.maps.spread)}`}`;
   return `chance ${short(chance)}, so ${short(view.value(i, j) / chance)} times chance`;
 }
 
-function drawScale(pairs) {
+function drawScale(pairs, name = "chance", told = short) {
   const svg = byId("scale");
   svg.replaceChildren();
   const at = (v) => ((v - view.low) / (view.high - view.low)) * 560;
@@ -159,28 +209,47 @@ function drawScale(pairs) {
     const value = view.low + ((i + 0.5) / 112) * (view.high - view.low);
     draw(svg, "rect", { x: i * 5, y: 0, width: 5.3, height: 12, fill: `rgb(${view.colour(value)})` });
   }
-  draw(svg, "text", { x: 0, y: 40 }, short(view.low));
-  draw(svg, "text", { x: 560, y: 40, "text-anchor": "end" }, short(view.high));
+  draw(svg, "text", { x: 0, y: 40 }, told(view.low));
+  draw(svg, "text", { x: 560, y: 40, "text-anchor": "end" }, told(view.high));
   const mean = pairs.reduce((sum, [, i, j]) => sum + view.chance(i, j), 0) / (pairs.length || 1);
   const x = at(mean);
   draw(svg, "path", { d: `M${x},13 l5,9 h-10 z`, fill: style("--ink") });
   const beside = x > 480 ? [x - 9, "end"] : [x + 9, "start"];
-  draw(svg, "text", { x: beside[0], y: 24, "text-anchor": beside[1] }, `chance ${short(mean)}`);
+  draw(svg, "text", { x: beside[0], y: 24, "text-anchor": beside[1] }, `${name} ${told(mean)}`);
 }
 
-function listClosest(pairs) {
-  const rows = pairs.map(([value, i, j]) => {
-    const row = document.createElement("tr");
-    const cells = [view.names[i].name, view.names[j].name, short(value)];
-    cells.forEach((text, index) => {
-      const cell = document.createElement("td");
-      cell.textContent = text;
-      cell.className = index === 2 ? "n" : "code";
-      row.append(cell);
-    });
-    return row;
+// The map as it stands, with names: what is saved.
+function mapAsSvg() {
+  const { n, order, names, picture } = view;
+  const [cell, gutter] = [Math.max(2, Math.min(12, 720 / n)), 220];
+  const side = cell * n;
+  const svg = document.createElementNS(SVG, "svg");
+  const scaled = byId("scale").cloneNode(true);
+  svg.setAttribute("viewBox", `0 0 ${gutter + side} ${side + 60}`);
+  draw(svg, "image", {
+    x: gutter, y: 0, width: side, height: side, href: picture.toDataURL(),
+    "image-rendering": "pixelated",
   });
-  byId("closest").replaceChildren(...rows);
+  order.forEach((member, r) => {
+    const tone = view.tone(member);
+    if (tone !== null) {
+      draw(svg, "rect", {
+        x: gutter - STRIPE, y: r * cell, width: STRIPE - 3, height: cell, fill: style(`--g${tone}`),
+      });
+    }
+    if (cell < 5) return;
+    draw(svg, "text", {
+      x: gutter - STRIPE - 6, y: (r + 0.75) * cell, "text-anchor": "end", "font-size": cell * 0.8,
+      "font-family": "monospace", fill: style("--muted"),
+    }, names[member].name.slice(-34));
+  });
+  const legendBox = draw(svg, "g", { transform: `translate(${gutter},${side + 12})`, fill: style("--muted") });
+  legendBox.append(...scaled.childNodes);
+  for (const text of legendBox.querySelectorAll("text")) {
+    text.setAttribute("font-family", "sans-serif");
+    text.setAttribute("font-size", 11);
+  }
+  return svg;
 }
 
 const STEPS = {

@@ -1,7 +1,4 @@
-// One layer at a time: its curves, its facts and its map.
-
-const drawn = JSON.parse(byId("drawn").textContent);
-const pick = byId("pick");
+// What redraws what: controls hold the state, and each draws what it touches.
 
 function fill(list, texts) {
   list.replaceChildren(...texts.map((text) => {
@@ -17,41 +14,42 @@ function options(select, texts) {
   select.selectedIndex = Math.max(0, before);
 }
 
-function listFacts(facts) {
-  byId("facts").replaceChildren(...facts.map(([label, text]) => {
-    const [box, name, value] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-    name.textContent = label;
-    value.textContent = text;
-    box.append(name, value);
-    return box;
-  }));
-}
-
-function explore() {
+function drawLayer() {
   const index = pick.selectedIndex;
   const layer = drawn.layers[index];
-  byId("verdict").textContent = layer.verdict;
-  byId("verdict").className = `badge v-${layer.verdict}`;
-  fill(byId("reasons"), layer.reasons);
-  drawSpectrum(byId("spectrum"), layer);
-  drawTop(byId("top"), layer);
-  drawHeldOut(byId("held-out"), layer);
-  ["spectrum", "top", "held-out"].forEach((id, i) => {
-    byId(`${id}-caption`).textContent = layer.captions[i];
-  });
-  listFacts(layer.facts);
-  byId("earlier").disabled = index === 0;
-  byId("later").disabled = index === drawn.layers.length - 1;
-  const mapped = layer.map !== null && layer.map.members.length > 1;
-  byId("pairs").hidden = !mapped;
-  byId("no-map").hidden = mapped;
-  if (mapped) showMap();
+  const side = layer.sides[chosen.axis];
+  const verdict = chosen.axis ? side && side.verdict : layer.verdict;
+  byId("verdict").textContent = verdict || "no verdict: the null was not drawn";
+  byId("verdict").className = `badge v-${verdict || "too-few-models"}`;
+  fill(byId("reasons"), chosen.axis ? (side ? side.reasons : []) : layer.reasons);
+  drawCurves(layer);
+  listFacts("facts", layer.facts);
+  byId("earlier").disabled = next(index, -1) === null;
+  byId("later").disabled = next(index, 1) === null;
 }
 
+// What stands for a layer whose map has no room.
+const everyLayer = {
+  members: drawn.models.map((_, i) => i), width: {}, spread: null,
+  measures: [{
+    key: "cosine", title: "Cosine, mean over layers", low: -1, codes: together.cosines, order: together.order,
+  }],
+};
+
 function showMap() {
-  const maps = drawn.layers[pick.selectedIndex].map;
+  const own = drawn.layers[pick.selectedIndex].map;
+  const maps = own || everyLayer;
+  byId("no-map").hidden = own !== null;
   options(byId("measure"), maps.measures.map((measure) => measure.title));
   show(maps, maps.members.map((member) => drawn.models[member]));
+}
+
+// The next layer of those that are shown; null where there is none.
+function next(index, step) {
+  for (let i = index + step; drawn.layers[i]; i += step) {
+    if (matches(drawn.layers[i])) return i;
+  }
+  return null;
 }
 
 function choose(index) {
@@ -59,29 +57,90 @@ function choose(index) {
   explore();
 }
 
-function followLink() {
-  const found = /^#layer-(\d+)$/.exec(location.hash);
-  if (!found || !drawn.layers[found[1]]) return;
-  choose(Number(found[1]));
+function explore() {
+  drawLayer();
+  showMap();
+  drawDepth();
+}
+
+function goTo(index) {
+  choose(index);
   byId("explore").scrollIntoView();
   pick.focus({ preventScroll: true });
 }
 
-if (drawn.layers.length) {
-  byId("explorer").hidden = false;
+function followLink() {
+  const found = /^#layer-(\d+)$/.exec(location.hash);
+  if (found && drawn.layers[found[1]]) goTo(Number(found[1]));
+}
+
+function drawLayers() {
+  drawTable();
+  drawDepth();
+  drawLayer();
+}
+
+function drawCheckpoints() {
+  drawPlane();
+  showMap();
+}
+
+function drawAll() {
+  drawLayers();
+  drawCheckpoints();
+  drawModel();
+}
+
+const DRAWS = {
+  match: drawLayers, only: drawLayers, k: drawLayers, null: drawLayers,
+  members: drawCheckpoints, colours: drawCheckpoints,
+  "depth-of": drawDepth, pick: explore, axis: drawLayer, energy: drawLayer,
+  measure: showMap, order: showMap, range: showMap,
+  model: () => chooseModel(shownModel.selectedIndex),
+};
+
+const nulls = [...new Set(drawn.layers.flatMap((layer) => Object.keys(layer.nulls)))];
+const usual = nulls.includes("strength") ? "strength" : nulls[0] || "";
+
+const widest = (key) => Math.max(0, ...groupsBy(key).map(([, members]) => members.length));
+
+function reset() {
+  for (const id of ["match", "only", "k", "members"]) byId(id).value = "";
+  byId("null").value = usual;
+  byId("colours").value = widest("start") > widest("group") ? "start" : "group";
+  drawAll();
+}
+
+function start() {
+  for (const part of document.querySelectorAll(".drawn, #controls, #explorer")) part.hidden = false;
   options(pick, drawn.layers.map((layer) => layer.name));
-  pick.addEventListener("change", explore);
-  byId("earlier").addEventListener("click", () => choose(pick.selectedIndex - 1));
-  byId("later").addEventListener("click", () => choose(pick.selectedIndex + 1));
-  for (const id of ["measure", "order", "range"]) {
-    byId(id).addEventListener("change", showMap);
+  options(shownModel, drawn.models.map((model) => model.name));
+  options(byId("null"), nulls);
+  byId("null-of").hidden = nulls.length < 2;
+  byId("k").append(...drawn.levels.map((k) => new Option(k, k)));
+  sortable();
+  for (const [id, act] of Object.entries(DRAWS)) {
+    byId(id).addEventListener(id === "match" ? "input" : "change", act);
   }
+  const moves = [["earlier", -1], ["later", 1]];
+  for (const [id, step] of moves) {
+    byId(id).addEventListener("click", () => choose(next(pick.selectedIndex, step)));
+    byId(`model-${id}`).addEventListener("click", () => chooseModel(shownModel.selectedIndex + step));
+  }
+  byId("reset").addEventListener("click", reset);
   for (const query of ["(prefers-color-scheme: dark)", "print"]) {
-    matchMedia(query).addEventListener("change", () => !byId("pairs").hidden && showMap());
+    matchMedia(query).addEventListener("change", drawAll);
   }
-  addEventListener("resize", () => !byId("pairs").hidden && paint());
+  addEventListener("resize", () => {
+    drawDepth();
+    drawCheckpoints();
+    drawModel();
+  });
   addEventListener("hashchange", followLink);
-  explore();
+  reset();
+  offerSaving();
   followLink();
 }
+
+if (drawn.layers.length) start();
 document.documentElement.dataset.drawn = "true";

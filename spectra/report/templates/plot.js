@@ -2,7 +2,7 @@
 // Small plots in SVG. Colours come from the style sheet, by class.
 
 const byId = (id) => document.getElementById(id);
-const SVG = byId("spectrum").namespaceURI;
+const SVG = document.querySelector("svg").namespaceURI;
 const BOX = { left: 46, right: 350, top: 34, bottom: 210 };
 
 function draw(parent, name, attributes, text) {
@@ -20,6 +20,15 @@ function short(value) {
   const size = Math.abs(value);
   if (size < 0.0005) return value.toExponential(1);
   return size < 100 ? String(Number(value.toFixed(3))) : value.toFixed(0);
+}
+
+// As in the tables of this page: three decimals where that will do.
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (value === 0) return "0";
+  if (size < 0.0005 || size >= 1e5) return value.toExponential(1).replace(".0e", "e").replace("+", "");
+  return size < 100 ? value.toFixed(3) : value.toFixed(1);
 }
 
 // Round steps of 1, 2 or 5 that give about `count` ticks.
@@ -49,20 +58,20 @@ function scale(domain, range, log) {
 }
 
 // Axes with units; returns the two scales.
-function axes(svg, spec) {
+function axes(svg, spec, box = BOX) {
   svg.replaceChildren();
-  const x = scale(spec.x, [BOX.left, BOX.right], false);
-  const y = scale(spec.y, [BOX.bottom, BOX.top], spec.log);
+  const x = scale(spec.x, [box.left, box.right], false);
+  const y = scale(spec.y, [box.bottom, box.top], spec.log);
   const values = spec.log ? powers(...spec.y) : ticks(...spec.y, 4);
   for (const v of values) {
-    draw(svg, "line", { class: "axis", x1: BOX.left, x2: BOX.right, y1: y(v), y2: y(v) });
-    draw(svg, "text", { x: BOX.left - 6, y: y(v) + 4, "text-anchor": "end" }, short(v));
+    draw(svg, "line", { class: "axis", x1: box.left, x2: box.right, y1: y(v), y2: y(v) });
+    draw(svg, "text", { x: box.left - 6, y: y(v) + 4, "text-anchor": "end" }, short(v));
   }
   const marks = spec.xticks || ticks(...spec.x, 6).filter(Number.isInteger);
   for (const v of marks) {
-    draw(svg, "text", { x: x(v), y: BOX.bottom + 16, "text-anchor": "middle" }, v);
+    draw(svg, "text", { x: x(v), y: box.bottom + 16, "text-anchor": "middle" }, v);
   }
-  draw(svg, "text", { x: BOX.right, y: BOX.bottom + 34, "text-anchor": "end" }, spec.xlabel);
+  draw(svg, "text", { x: box.right, y: box.bottom + 34, "text-anchor": "end" }, spec.xlabel);
   draw(svg, "text", { x: 0, y: 10 }, spec.ylabel);
   return { x, y };
 }
@@ -78,6 +87,57 @@ function dots(svg, at, points, kind, radius) {
   }
 }
 
+// As wide as it is shown, so that its text is as large as all text.
+function fit(svg, height) {
+  const width = Math.round(Math.max(300, svg.clientWidth));
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  return { left: 46, right: width - 10, top: 34, bottom: height - 40 };
+}
+
+function rule(svg, box, y, kind, text) {
+  draw(svg, "line", { class: kind, x1: box.left, x2: box.right, y1: y, y2: y });
+  if (text) draw(svg, "text", { x: box.right, y: y - 4, "text-anchor": "end" }, text);
+}
+
+// Groups and types are told apart by shape as well as by colour.
+const SHAPES = [
+  "M-1,0a1,1 0 1,0 2,0a1,1 0 1,0 -2,0z", "M-.9,-.9h1.8v1.8h-1.8z",
+  "M0,-1.15l1.1,2h-2.2z", "M0,-1.25l1.1,1.25l-1.1,1.25l-1.1,-1.25z",
+  "M0,1.15l1.1,-2h-2.2z", "M-.4,-1.1h.8v.7h.7v.8h-.7v.7h-.8v-.7h-.7v-.8h.7z",
+  "M-1,-.55l.45,-.45l.55,.55l.55,-.55l.45,.45l-.55,.55l.55,.55l-.45,.45l-.55,-.55l-.55,.55l-.45,-.45l.55,-.55z",
+  "M-1,0a1,1 0 1,0 2,0a1,1 0 1,0 -2,0z",
+];
+
+function mark(parent, tone, x, y, radius) {
+  return draw(parent, "path", {
+    class: `mark g${tone}`, d: SHAPES[tone], "data-tone": tone,
+    transform: `translate(${x.toFixed(1)},${y.toFixed(1)}) scale(${radius})`,
+  });
+}
+
+// A list of marks and what each stands for.
+function keys(list, entries) {
+  list.replaceChildren(...entries.map(([tone, text]) => {
+    const item = document.createElement("li");
+    const svg = draw(item, "svg", { viewBox: "-1.5 -1.5 3 3", "aria-hidden": "true" });
+    mark(svg, tone, 0, 0, 1);
+    item.append(text);
+    return item;
+  }));
+}
+
+// What lies nearest to the mouse; null beyond 24 units.
+function nearest(svg, event, points) {
+  const place = svg.getScreenCTM().inverse();
+  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(place);
+  let [best, least] = [null, 24];
+  for (const point of points) {
+    const away = Math.hypot(point.x - at.x, point.y - at.y);
+    if (away < least) [best, least] = [point, away];
+  }
+  return best;
+}
+
 function legend(svg, entries) {
   let left = BOX.left;
   for (const [kind, name] of entries) {
@@ -85,88 +145,4 @@ function legend(svg, entries) {
     draw(svg, "text", { x: left + 20, y: 27 }, name);
     left += 32 + name.length * 5.6;
   }
-}
-
-// Cumulated values at levels of k as mean shares of the directions between.
-function steps(points, low) {
-  let [from, before] = [0, 0];
-  const found = [];
-  for (const [k, value] of points) {
-    const share = Math.max((value - before) / (k - from), low);
-    found.push([from + 0.5, share], [k + 0.5, share]);
-    [from, before] = [k, value];
-  }
-  return found;
-}
-
-function drawSpectrum(svg, layer) {
-  const share = layer.share.map((v, i) => [i + 1, v]).filter(([, v]) => v > 0);
-  const isotropic = 1 / Math.max(1, layer.n - 1);
-  const values = [...share.map(([, v]) => v), isotropic];
-  const high = Math.max(...values) * 1.15;
-  const log = Math.max(...values) / Math.min(...values) > 50;
-  const low = log ? Math.min(...values) / 2 : 0;
-  const at = axes(svg, {
-    x: [0.5, Math.max(2, layer.n - 1) + 0.5], y: [low, high], log,
-    xlabel: "direction", ylabel: "share of the deviations",
-  });
-  if (layer.floor > low) {
-    const top = at.y(Math.min(layer.floor, high));
-    draw(svg, "rect", {
-      class: "floor", x: BOX.left, width: BOX.right - BOX.left, y: top,
-      height: BOX.bottom - top,
-    });
-  }
-  line(svg, at, [[0.5, isotropic], [layer.n - 0.5, isotropic]], "isotropic");
-  line(svg, at, steps(layer.norms, low), "norms");
-  line(svg, at, steps(layer.null.map(([k, mean]) => [k, mean]), low), "null");
-  line(svg, at, share, "observed");
-  if (share.length <= 60) dots(svg, at, share, "dot", 2);
-  legend(svg, [["observed", "observed"], ["norms", "norms only"],
-    ["null", "null mean"], ["isotropic", "isotropic"]]);
-}
-
-function drawTop(svg, layer) {
-  let sum = 0;
-  const top = [[0, 0], ...layer.share.map((v, i) => [i + 1, (sum += v || 0)])];
-  const last = Math.max(2, layer.n - 1);
-  const at = axes(svg, {
-    x: [0, last], y: [0, 1], xlabel: "k", ylabel: "cumulative share",
-  });
-  const upper = layer.null.map(([k, , q95]) => [k, q95]);
-  const lower = layer.null.map(([k, mean]) => [k, mean]).reverse();
-  if (upper.length) {
-    const around = [[0, 0], ...upper, ...lower];
-    const text = around.map(([a, b]) => `${at.x(a).toFixed(1)},${at.y(b).toFixed(1)}`);
-    draw(svg, "polygon", { class: "null-band", points: text.join(" ") });
-  }
-  line(svg, at, [[0, 0], [last, 1]], "isotropic");
-  line(svg, at, [[0, 0], ...layer.norms], "norms");
-  line(svg, at, [[0, 0], ...upper], "null");
-  line(svg, at, top, "observed");
-  legend(svg, [["observed", "observed"], ["norms", "norms only"],
-    ["null", "null 95 %"], ["isotropic", "isotropic"]]);
-}
-
-function drawHeldOut(svg, layer) {
-  const found = layer.held_out;
-  if (!found.length) {
-    svg.replaceChildren();
-    draw(svg, "text", { x: BOX.left, y: 120 }, "not tested");
-    return;
-  }
-  const last = found.at(-1)[0];
-  const highest = Math.max(...found.map(([, a, b]) => Math.max(a, b)));
-  const at = axes(svg, {
-    x: [0, last < 4 ? last + 1 : last * 1.05], y: [0, highest * 1.15 || 1],
-    xlabel: "k", ylabel: "share of a held-out group's deviations",
-    xticks: found.map(([k]) => k),
-  });
-  const captured = found.map(([k, a]) => [k, a]);
-  const random = found.map(([k, , b]) => [k, b]);
-  line(svg, at, random, "random");
-  dots(svg, at, random, "open", 3);
-  line(svg, at, captured, "captured");
-  dots(svg, at, captured, "dot", 3.5);
-  legend(svg, [["captured", "captured"], ["random", "random directions"]]);
 }
