@@ -1,7 +1,7 @@
 """An overlap report as a user holds it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class OverlapReport:
             raise UsageError(
                 "E_EXTRA",
                 "to_dataframe needs pandas",
-                advice="pip install pandas",
+                advice="pip install 'hf-spectra[table]'",
             ) from error
         return pd.json_normalize(self.document["layers"])
 
@@ -96,6 +96,49 @@ class OverlapReport:
             self.document, self.run.value, Path(folder), formats=formats
         )
 
+    def figures(self, folder: str | Path, /) -> tuple[Path, ...]:
+        """Write figures for a paper into a folder and return their paths.
+
+        Raises
+        ------
+        UsageError
+            When matplotlib is not installed.
+        """
+        from spectra.report.figures import write_figures
+
+        return write_figures(self.document, self.run.value, Path(folder))
+
+    def push_to_hub(
+        self,
+        repo: str,
+        files: Sequence[str | Path],
+        /,
+        *,
+        private: bool = False,
+        tell: Callable[[str], None] = print,
+    ) -> str:
+        """Commit files, the run and a card to a dataset repository.
+
+        Returns the address of the commit, of which there is one or none.
+
+        Parameters
+        ----------
+        repo
+            ``org/name``; it is made where it is not there.
+        files
+            What `save` and `figures` wrote.
+        private
+            Make it private, or refuse one that is public.
+        tell
+            Called with one line, which says what goes where, before it goes.
+        """
+        from spectra.api.publishing import publish
+        from spectra.hub.push import destination
+
+        to = destination(repo, private=private)
+        paths = [Path(each) for each in files]
+        return publish(self.document, self.run, paths, to, tell=tell)
+
     @classmethod
     def stored(cls, run: Run, /) -> "OverlapReport":
         """Return the report that a run file already holds.
@@ -107,9 +150,10 @@ class OverlapReport:
         """
         document = read_report(run.path) if run.path else None
         if document is None:
+            name = run.origin.name if run.origin else run.path
             raise UsageError(
                 "E_NO_REPORT",
-                f"{run.path} holds no overlap report",
+                f"{name} holds no overlap report",
                 advice=f"make one with: spectra overlap {run.path}",
             )
         return cls(document, run)
@@ -123,14 +167,14 @@ def overlap(
     Parameters
     ----------
     run
-        From `fit` or `load`; a run file gets the report added to it.
+        From `fit` or `load`; a run file of ours gets the report added to it.
     on_event
         Told after each layer.
     settings
         Fields of `OverlapSettings`: k, null, draws, seed, groups, thresholds.
     """
     asked = OverlapSettings(**settings)
-    if run.path is None:
+    if run.path is None or run.origin is not None:
         return OverlapReport(measure(run.value, asked, on_event=on_event), run)
     with adding_report(run.path) as add:
         document = measure(run.value, asked, on_event=on_event)

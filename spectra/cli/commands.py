@@ -4,10 +4,12 @@ So the help of ``spectra`` waits for no command, and a command for no other.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from spectra.cli.console import be_quiet
 
 __all__ = ["COMMANDS", "Later", "command_of"]
 
@@ -67,4 +69,33 @@ def command_of(name: str, /) -> Any:
     if app is None:
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(name=name)(module.command)
-    return typer.main.get_command(app)
+    found = typer.main.get_command(app)
+    for each in getattr(found, "commands", {"": found}).values():
+        each.params.append(_quiet())
+        # Behind such a mark lines stay as they are.
+        each.help = each.help.replace("\n\nExample:", "\n\n\b\nExample:")
+    return found
+
+
+def _quiet() -> Any:
+    """Return the option that every command has besides its own."""
+    app = typer.Typer(add_completion=False)
+    app.command()(_with_quiet)
+    (option,) = typer.main.get_command(app).params
+    return option
+
+
+def _with_quiet(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            help="Show no progress and print no summary; errors, what was"
+            " set aside and --json are printed.",
+            callback=be_quiet,
+            is_eager=True,
+            expose_value=False,
+        ),
+    ] = False,
+) -> None:
+    """Lend its option."""

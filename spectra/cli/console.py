@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from spectra.core.events import Progress as Event
 
 __all__ = [
+    "be_quiet",
     "document",
     "flush",
+    "note",
     "number",
     "observer",
     "problem",
@@ -32,11 +34,33 @@ _UNBOUNDED = 10_000
 _LINE = 400
 """Longest line about a problem, so that logs and terminals keep it whole."""
 
+_TAKEN = 24
+"""Columns of a progress line that its bar, time left and spaces take."""
+
+_STAGES = {"fetch": "fetching"}
+"""What a stage is called where its command is at something else."""
+
+_QUIET: list[bool] = []
+"""Holds something once `--quiet` was given."""
+
+
+def be_quiet(wanted: bool) -> None:
+    """Draw no progress from now on, and print on stdout only documents."""
+    _QUIET[:] = [wanted] if wanted else []
+
 
 def problem(code: str, what: str) -> None:
     """Print one line about a problem on stderr, if somebody reads that."""
     try:
         print(printable(f"spectra: {code}: {what}", _LINE), file=sys.stderr)
+    except OSError:
+        _silence(sys.stderr)
+
+
+def note(what: str) -> None:
+    """Print one line on stderr, if somebody reads that."""
+    try:
+        print(printable(f"spectra: {what}", sys.maxsize), file=sys.stderr)
     except OSError:
         _silence(sys.stderr)
 
@@ -85,7 +109,8 @@ def traceback() -> None:
 
 def say(text: str = "") -> None:
     """Print a line of plain text on stdout; foreign text may be in it."""
-    _write(printable(text, sys.maxsize))
+    if not _QUIET:
+        _write(printable(text, sys.maxsize))
 
 
 def _write(text: str) -> None:
@@ -114,6 +139,8 @@ def table(
     On a terminal the first column gives way until the table fits; the middle
     of its longest values goes, since layers differ at both ends.
     """
+    if _QUIET:
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -146,39 +173,59 @@ def quarantined(records: "Sequence[Quarantined]", *, kept: int) -> None:
 
 @contextmanager
 def observer(title: str) -> "Iterator[Observer | None]":
-    """Give an observer that draws a bar on stderr; None off a terminal."""
+    """Give an observer that draws a bar on stderr; None off a terminal.
+
+    Where bytes are known they make the bar, its rate and the time left; units
+    are counted beside them.
+    """
     from rich.console import Console
 
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-    if not stderr.is_terminal:
+    if _QUIET or not stderr.is_terminal:
         yield None
         return
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeRemainingColumn,
     )
 
     bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[subject]}"),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[counted]}", markup=False),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[subject]}", markup=False),
         console=stderr,
         transient=True,
     )
     with bar:
-        task = bar.add_task(title, total=None, subject="")
+        task = bar.add_task(title, total=None, counted="", subject="")
 
         def draw(event: "Event") -> None:
+            known = event.nbytes_total > 0
+            counted = _counted(event, bar.tasks[0].speed)
+            room = stderr.width - _TAKEN - len(title) - len(counted)
             bar.update(
                 task,
-                total=event.total,
-                completed=event.done,
-                subject=printable(event.subject, 40),
+                description=_STAGES.get(event.stage, title),
+                total=event.nbytes_total if known else event.total,
+                completed=event.nbytes_done if known else event.done,
+                counted=counted,
+                subject=printable(event.subject, room) if room > 7 else "",
             )
 
         yield draw
+
+
+def _counted(event: "Event", speed: float | None) -> str:
+    """Return how much is done, and of bytes how many a second."""
+    units = f"{event.done}/{event.total}"
+    if not event.nbytes_total:
+        return units
+    from rich.filesize import decimal
+
+    read, of = decimal(event.nbytes_done), decimal(event.nbytes_total)
+    rate = "" if speed is None else f", {decimal(int(speed))}/s"
+    return f"{units}, {read} of {of}{rate}"

@@ -37,6 +37,8 @@ __all__ = [
     "NumParameters",
     "Ordered",
     "Precision",
+    "Private",
+    "PushToHub",
     "QuarantineOk",
     "Rank",
     "Relation",
@@ -128,7 +130,7 @@ def _verdict(text: str) -> str:
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="[SOURCE]...",
+        metavar="SOURCE",
         help="Folders of checkpoints, checkpoint folders, .safetensors files,"
         " ORG/NAME[@REV] or hf:// of a hub, @list.txt, or a catalogue made"
         " by scan.",
@@ -169,6 +171,22 @@ Cap = Annotated[
         f" docs/caps.md lists the caps. Elsewhere {CAPS} sets them.",
         callback=_with_caps,
         expose_value=False,
+    ),
+]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(
+        "--push-to-hub",
+        metavar="ORG/NAME",
+        help="Commit the files, the run and a card to this dataset"
+        " repository of the hub.",
+    ),
+]
+Private = Annotated[
+    bool,
+    typer.Option(
+        "--private",
+        help="Make that repository private; one that is public is refused.",
     ),
 ]
 RunFile = Annotated[

@@ -9,6 +9,7 @@ import typer
 from spectra.cli import console, options
 from spectra.cli.outcome import finish, set_aside
 from spectra.cli.overlap import REFUSED, is_refused, show
+from spectra.cli.pushing import destination_of, pushed
 from spectra.cli.report import FormatList, formats_of
 from spectra.core.settings import RETAINED
 from spectra.study.studyfile import Study, read_study
@@ -52,6 +53,8 @@ def command(
     seed: options.Seed = 0,
     ordered: options.Ordered = False,
     formats: FormatList = "html,json,csv,md",
+    push_to_hub: options.PushToHub = None,
+    private: options.Private = False,
     fail_on: options.FailOn = [],
     json: options.Json = False,
     quarantine_ok: options.QuarantineOk = False,
@@ -69,6 +72,7 @@ def command(
         if options.was_given(context, name)
     }
     study = _study(sources, given, formats)
+    to = destination_of(push_to_hub, private)
     chosen_nulls(study.overlap.null)
     done = run_study(study, watch=console.observer)
     if json:
@@ -77,6 +81,8 @@ def command(
         show(done.report)
         for path in done.files:
             console.say(str(path))
+    if to is not None:
+        pushed(done.report, done.files, to)
     refused = is_refused(done.report, fail_on)
     finish(
         set_aside(done.report.document),

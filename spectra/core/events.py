@@ -18,6 +18,9 @@ class Progress:
         The unit just finished: a checkpoint, a layer, a file.
     nbytes
         Bytes read for that unit.
+    nbytes_done, nbytes_total
+        The same of all units that are finished, and of all there are; 0
+        where nobody knows.
     """
 
     stage: str
@@ -25,6 +28,8 @@ class Progress:
     total: int
     subject: str = ""
     nbytes: int = 0
+    nbytes_done: int = 0
+    nbytes_total: int = 0
 
 
 Observer = Callable[[Progress], None]

@@ -109,16 +109,26 @@ class HubFiles:
             Where the cache cannot be written.
         """
         waiting = [file for file in files if not self._is_here(file)]
-        done, total = 0, len(waiting)
+        done, read = 0, 0
+        total = sum(file.nbytes for file in waiting)
         pool = ThreadPoolExecutor(self.client.limits.connections)
         try:
             futures = {pool.submit(self._spool, f): f for f in waiting}
             for future in as_completed(futures):
                 future.result()
                 done, file = done + 1, futures[future]
+                read += file.nbytes
                 if on_event is not None:
                     on_event(
-                        Progress("fetch", done, total, file.path, file.nbytes)
+                        Progress(
+                            "fetch",
+                            done,
+                            len(waiting),
+                            file.path,
+                            file.nbytes,
+                            read,
+                            total,
+                        )
                     )
         except BaseException:
             # Ctrl-C too: what is under way ends now, its pieces are kept.

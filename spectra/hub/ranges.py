@@ -28,7 +28,7 @@ class RemoteFile:
     client
         Of the hub.
     repo
-        ``org/name``.
+        ``org/name``, or ``datasets/org/name``.
     commit
         40 hexadecimal digits: a branch could change while it is read.
     path
@@ -57,7 +57,8 @@ class RemoteFile:
         nbytes: int | None = None,
         etag: str | None = None,
     ) -> None:
-        if not (is_repository(repo) and is_commit(commit)):
+        named = is_repository(repo.removeprefix("datasets/"))
+        if not (named and is_commit(commit)):
             raise ValueError(f"not a repository at a commit: {repo}@{commit}")
         name = f"{repo}/{printable(path)}"
         if not is_inside(path):

@@ -90,6 +90,13 @@ def test_a_table_without_pandas(population, monkeypatch):
     assert code_of(report.to_dataframe) == "E_EXTRA"
 
 
+def test_figures_without_matplotlib(population, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
+    report = spectra.overlap(spectra.fit(spectra.scan(population)))
+    assert code_of(report.figures, tmp_path / "new") == "E_EXTRA"
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     "row",
     [
