@@ -95,6 +95,7 @@ analyses: .venv/.test
 	$(BIN)/spectra run spectra/demo_population/same-seed \
 		-o analyses/minilm_lora/out/same-seed
 	$(BIN)/python -m analyses.geometric_memory.train
+	$(BIN)/python -m analyses.platonic.measure $(SPECTRA_POPULATIONS)
 	$(BIN)/python -m analyses.minilm_adapt.tables
 	$(BIN)/python -m analyses.minilm_merge.tables
 	$(BIN)/python -m analyses.universal_subspace.tables \

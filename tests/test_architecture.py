@@ -32,7 +32,11 @@ EXECUTES_DATA = {
 }
 """Calls that can run code that came with a checkpoint."""
 
-RUN_MODELS = {"apply/adaptation/hooks.py", "apply/extraction/network.py"}
+RUN_MODELS = {
+    "apply/adaptation/hooks.py",
+    "apply/extraction/adapted.py",
+    "apply/extraction/network.py",
+}
 """Modules that hold a model of torch; whoever calls them has it."""
 
 
@@ -192,7 +196,7 @@ def canonical(name: str) -> str:
 @pytest.mark.parametrize(
     ("folder", "ours", "extras"),
     [
-        ("spectra", set(), ("table", "features")),
+        ("spectra", set(), ("table", "features", "figures")),
         ("tests", {"spectra", "analyses", "benchmarks"}, ("table", "test")),
         ("benchmarks", {"spectra", "tests"}, ("table", "test", "bench")),
     ],

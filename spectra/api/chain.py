@@ -10,6 +10,7 @@ from spectra.api.overlap import OverlapReport, overlap
 from spectra.api.run import Run
 from spectra.core.events import Observer
 from spectra.core.settings import RETAINED, HubQuery, as_fields
+from spectra.report.exporters import require
 from spectra.study.fit import fit_population
 from spectra.study.studyfile import Study
 
@@ -55,8 +56,9 @@ def run_study(study: Study, /, *, watch: Watch = _unwatched) -> Finished:
     Raises
     ------
     UsageError
-        When there is nothing to compare.
+        When there is nothing to compare, or the report cannot be written.
     """
+    require(study.report.formats)
     out, asked = Path(study.report.out), study.fit
     if RETAINED in study.overlap.layers:
         asked = replace(asked, metrics=True)

@@ -1,5 +1,6 @@
 """A fitted population as a user holds it, and how to get one."""
 
+import os
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,6 +16,7 @@ from spectra.subspaces.result import LayerFit, Member, PopulationFit
 
 if TYPE_CHECKING:
     from spectra.api.catalog import Catalog
+    from spectra.hub.datasets import Fetched
 
 __all__ = ["Run", "fit", "load"]
 
@@ -32,11 +34,15 @@ class Run:
     n_new
         How many of the checkpoints this fit has added to a run that was there
         already; None where there was none.
+    origin
+        Where the run is a hub's: `path` is then a file of the cache, and
+        nothing is added to it.
     """
 
     value: PopulationFit
     path: Path | None = None
     n_new: int | None = None
+    origin: "Fetched | None" = None
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -150,7 +156,14 @@ def fit(
 
 
 def load(path: str | Path, /) -> Run:
-    """Return the run that a run file holds.
+    """Return the run that a run file holds, here or on a hub.
+
+    Parameters
+    ----------
+    path
+        Of a run file. A text that is no path of anything here may name a
+        dataset repository with a ``run.h5`` instead: ``org/name``,
+        ``org/name@revision`` or ``hf://datasets/org/name@revision``.
 
     Raises
     ------
@@ -158,5 +171,20 @@ def load(path: str | Path, /) -> Run:
         When there is no such run file.
     IntegrityError
         When it is damaged.
+    HubError
+        When the hub cannot be reached.
     """
+    if isinstance(path, str) and _is_remote(path):
+        from spectra.hub.datasets import fetch_run
+
+        fetched = fetch_run(path)
+        return Run(read(fetched.path), fetched.path, origin=fetched)
     return Run(read(Path(path)), Path(path))
+
+
+def _is_remote(text: str) -> bool:
+    """Return whether a text can only mean a repository."""
+    if text.startswith("hf://"):
+        return True
+    local = text.startswith((".", "/", "~")) or text.endswith(".h5")
+    return not local and "/" in text and not os.path.lexists(text)

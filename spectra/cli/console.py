@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -18,6 +19,7 @@ __all__ = [
     "be_quiet",
     "document",
     "flush",
+    "layer_column",
     "note",
     "number",
     "observer",
@@ -137,7 +139,8 @@ def table(
     """Print a table on stdout; the first `left` columns are words.
 
     On a terminal the first column gives way until the table fits; the middle
-    of its longest values goes, since layers differ at both ends.
+    of its longest values goes, since layers differ at both ends. Where that is
+    not enough the other columns stand below one another, some at a time.
     """
     if _QUIET:
         return
@@ -148,15 +151,55 @@ def table(
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=_UNBOUNDED)
-    others = list(zip(columns, *cells, strict=True))[1:]
-    room = console.width - sum(max(map(len, c)) + 2 for c in others)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(columns):
-        shown.add_column(column, justify="left" if i < left else "right")
-    for first, *rest in cells:
-        shown.add_row(printable(first, max(room, 20)), *rest)
+    firsts, *others = zip(columns, *cells, strict=True)
+    widths = [max(map(len, column)) + 2 for column in others]
+    room = min(max(map(len, firsts)), max(console.width - sum(widths), 20))
+    names = [printable(first, room) for first in firsts]
     with _to_stdout():
-        console.print(shown, no_wrap=True)
+        for block in _blocks(widths, console.width - room):
+            shown = Table(box=None, pad_edge=False, header_style="bold")
+            shown.add_column(names[0])
+            for i in block:
+                words = i + 1 < left
+                shown.add_column(
+                    others[i][0], justify="left" if words else "right"
+                )
+            own = zip(names, *(others[i] for i in block), strict=True)
+            for row in list(own)[1:]:
+                shown.add_row(*row)
+            console.print(shown, no_wrap=True)
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return which columns stand side by side, as many as there is room for.
+
+    Examples
+    --------
+    >>> _blocks([8, 8, 8], 20)
+    [[0, 1], [2]]
+    """
+    blocks: list[list[int]] = [[]]
+    for i, width in enumerate(widths):
+        taken = sum(widths[j] for j in blocks[-1])
+        if blocks[-1] and taken + width > room:
+            blocks.append([])
+        blocks[-1].append(i)
+    return blocks
+
+
+def layer_column(names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a column of layers: its title, and names without what all share.
+
+    Examples
+    --------
+    >>> layer_column(["h.0.attn.q", "h.0.attn.v"])
+    ('layer h.0.attn.*', ['q', 'v'])
+    """
+    parts = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    alike = takewhile(lambda part: len(set(part)) == 1, parts)
+    shared = "".join(f"{part[0]}." for part in alike) if names[1:] else ""
+    title = f"layer {shared}*" if shared else "layer"
+    return title, [name.removeprefix(shared) for name in names]
 
 
 def quarantined(records: "Sequence[Quarantined]", *, kept: int) -> None:

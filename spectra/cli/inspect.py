@@ -68,10 +68,16 @@ def command(
 
 def _show(found: "spectra.Inspection") -> None:
     beside = ("above rand", "distance") if "seed" in found.document else ()
+    title, names = console.layer_column(
+        [each["name"] for each in found.layers]
+    )
     console.table(
-        ("layer", "shape", "norm", "spectral", "stable", "effective", "spikes",
+        (title, "shape", "norm", "spectral", "stable", "effective", "spikes",
          "GD rank", "alpha", "D", *beside, "status"),
-        [_row(layer) for layer in found.layers],
+        [
+            (name, *_row(layer))
+            for name, layer in zip(names, found.layers, strict=True)
+        ],
         left=2,
     )  # fmt: skip
     counts = Counter(
@@ -89,7 +95,6 @@ def _show(found: "spectra.Inspection") -> None:
 
 def _row(layer: dict[str, Any]) -> tuple[str, ...]:
     return (
-        layer["name"],
         " x ".join(map(str, layer["shape"])),
         console.number(layer["norm"]),
         console.number(layer["spectral_norm"]),

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,12 +86,11 @@ def _groups(path: Path) -> dict[str, str]:
 
 def show(report: "spectra.OverlapReport") -> None:
     """Print one line a layer and the verdict on the population."""
-    names = [layer["name"] for layer in report.layers]
-    shared = _common_prefix(names)
+    title, names = console.layer_column([x["name"] for x in report.layers])
     console.table(
-        (f"layer {shared}*", "verdict", "n", "k", *_NUMBERS),
+        (title, "verdict", "n", "k", *_NUMBERS),
         [
-            (name.removeprefix(shared), *_row(layer))
+            (name, *_row(layer))
             for name, layer in zip(names, report.layers, strict=True)
         ],
         left=2,
@@ -167,19 +165,6 @@ def is_refused(
 
 
 _NUMBERS = ("EVR", "null", "e_lo", "r2.mean")
-
-
-def _common_prefix(names: list[str]) -> str:
-    """Return the dotted parts with which all names begin, the last excepted.
-
-    Examples
-    --------
-    >>> _common_prefix(["h.0.attn.q", "h.0.attn.v"])
-    'h.0.attn.'
-    """
-    parts = zip(*(name.split(".")[:-1] for name in names), strict=False)
-    shared = takewhile(lambda part: len(set(part)) == 1, parts)
-    return "".join(f"{part[0]}." for part in shared) if names[1:] else ""
 
 
 def _row(layer: dict[str, Any]) -> tuple[str, ...]:

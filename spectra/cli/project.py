@@ -52,10 +52,14 @@ def command(
 
 def _show(found: "spectra.Projection") -> None:
     if found.layers:
+        title, names = console.layer_column([x["name"] for x in found.layers])
         console.table(
-            ("layer", f"captured k={found.k}", "random", "secondary",
+            (title, f"captured k={found.k}", "random", "secondary",
              "members", "mean", "cosine", "nearest"),
-            [_row(layer, str(found.k)) for layer in found.layers],
+            [
+                (name, *_row(layer, str(found.k)))
+                for name, layer in zip(names, found.layers, strict=True)
+            ],
         )  # fmt: skip
     document = found.document
     for key, where in (("only_in_run", "run"), ("only_in_model", "model")):
@@ -68,7 +72,6 @@ def _row(layer: dict[str, Any], k: str) -> tuple[str, ...]:
     members = layer["members"] and layer["members"]["captured"][k]
     first = layer["nearest"][0] if layer["nearest"] else None
     return (
-        layer["name"],
         console.number(layer["captured"][k]),
         console.number(layer["captured_random"][k]),
         console.number(layer["captured_secondary"][k]),

@@ -7,7 +7,7 @@ from spectra.core.errors import AuthError, Quarantine, SpectraError
 from spectra.hub.failures import HubError, Transient
 from spectra.hub.redact import scrub
 
-__all__ = ["refusal", "transient"]
+__all__ = ["LOGIN", "refusal", "transient"]
 
 _MAY_PASS = (
     HTTPStatus.REQUEST_TIMEOUT,
@@ -22,7 +22,7 @@ _OF_A_REPOSITORY = (
     "RepoNotFound",
     "RevisionNotFound",
 )
-_LOGIN = "log in with: hf auth login, or set HF_TOKEN"
+LOGIN = "log in with: hf auth login, or set HF_TOKEN"
 
 
 def transient(
@@ -76,11 +76,11 @@ def refusal(
     code = headers.get("x-error-code", "")
     of_token = has_token and code not in _OF_A_REPOSITORY
     if status == HTTPStatus.UNAUTHORIZED and of_token:
-        return AuthError(f"the hub refuses the token ({text})", advice=_LOGIN)
+        return AuthError(f"the hub refuses the token ({text})", advice=LOGIN)
     if repo is not None:
         return _set_aside(repo, code, text, f"{url}/{repo}")
     if status in _NOT_YOURS:
-        return AuthError(f"the hub asks for a token ({text})", advice=_LOGIN)
+        return AuthError(f"the hub asks for a token ({text})", advice=LOGIN)
     return HubError("E_BAD_RESPONSE", f"the hub refuses a request ({text})")
 
 

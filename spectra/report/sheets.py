@@ -1,6 +1,7 @@
 """The tables: ``layers.csv``, ``models.csv``, ``pairs.csv``.
 
-Of a training run ``trajectory.csv`` besides.
+Of a training run ``trajectory.csv`` besides; of aligned models
+``alignment.csv``.
 """
 
 import csv
@@ -20,7 +21,13 @@ from spectra.report.rows import Row, layer_rows, model_rows
 from spectra.report.trajectory import checkpoint_rows
 from spectra.subspaces.result import LayerFit, PopulationFit
 
-__all__ = ["layers_csv", "models_csv", "pairs_csv", "trajectory_csv"]
+__all__ = [
+    "alignment_csv",
+    "layers_csv",
+    "models_csv",
+    "pairs_csv",
+    "trajectory_csv",
+]
 
 _TRIGGERS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 """What makes a spreadsheet read a cell as a formula, full-width forms too."""
@@ -45,6 +52,11 @@ def models_csv(report: Report, /) -> Iterator[str]:
 def trajectory_csv(report: Report, /) -> Iterator[str]:
     """Yield the lines of ``trajectory.csv``, a layer and checkpoint each."""
     return _sheet(checkpoint_rows(report))
+
+
+def alignment_csv(document: Report, /) -> Iterator[str]:
+    """Yield the lines of ``alignment.csv``, a pair and metric each."""
+    return _sheet(document["pairs"])
 
 
 def pairs_csv(fit: PopulationFit, /) -> Iterator[str]:

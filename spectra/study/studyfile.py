@@ -12,7 +12,14 @@ from spectra.backend.memory import parse_bytes
 from spectra.core.errors import UsageError
 from spectra.core.settings import FitSettings, HubQuery, OverlapSettings
 
-__all__ = ["BY_DEFAULT", "FORMATS", "Population", "Report", "Study", "read_study"]
+__all__ = [
+    "BY_DEFAULT",
+    "FORMATS",
+    "Population",
+    "Report",
+    "Study",
+    "read_study",
+]
 
 BY_DEFAULT = ("html", "json", "csv", "md")
 FORMATS = (*BY_DEFAULT, "parquet")

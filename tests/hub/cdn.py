@@ -27,6 +27,7 @@ class Cdn(Loopback):
         self.traffic = traffic
         self.secret = secrets.token_hex()
         self.files: dict[str, File] = {}
+        self.stored: dict[str, bytes] = {}
 
     def record(self, request: Request, /) -> None:
         super().record(request)
@@ -49,6 +50,15 @@ class Cdn(Loopback):
         }
         return f"{self.endpoint}{quote(path)}?{urlencode(query)}"
 
+    def sign_upload(self, oid: str, seconds: float, /) -> str:
+        """Return a link to put a content at that is good for so long."""
+        path, expires = f"/uploads/{oid}", str(int(time.time() + seconds))
+        query = {
+            "X-Amz-Signature": self.signature(path, expires),
+            "Expires": expires,
+        }
+        return f"{self.endpoint}{path}?{urlencode(query)}"
+
     def signature(self, path: str, expires: str, /) -> str:
         text = "\n".join((self.secret, path, expires))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -56,11 +66,15 @@ class Cdn(Loopback):
     def answer(self, asked: Asked, /) -> Answer:
         path, expires = asked.path, asked.first("Expires")
         signed = self.signature(path, expires)
+        is_put = asked.method == "PUT" and path.startswith("/uploads/")
         if (
             asked.first("X-Amz-Signature") != signed
             or int(expires) < time.time()
-            or path not in self.files
+            or not (is_put or path in self.files)
         ):
             headers = (("Content-Type", "application/xml"),)
             return Answer(403, body_of(DENIED), headers)
+        if is_put:
+            self.stored[path.rpartition("/")[2]] = asked.body
+            return Answer(200, headers=(("ETag", '"stored"'),))
         return serve(self.files[path], asked)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 CHUNK = 64 * 1024
 LARGE = 1024 * 1024
+STORED = (".safetensors", ".h5", ".parquet")
 FLIPPED = bytes(byte ^ 1 for byte in range(256))
 
 
@@ -96,7 +97,7 @@ class Altered:
 
 def is_large(name: str, content: Content, /) -> bool:
     """Return whether git holds only a pointer to the file."""
-    return name.endswith(".safetensors") or content.size > LARGE
+    return name.endswith(STORED) or content.size > LARGE
 
 
 def git_name(blob: bytes, /) -> str:

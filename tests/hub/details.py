@@ -6,13 +6,14 @@ from tests.hub.fields import DETAILED, blob, describe
 from tests.hub.listing import expanded
 from tests.hub.messages import Answer, Asked, Refused, json_answer, refusal
 from tests.hub.repository import Repository
-from tests.hub.shelf import Shelf, commit_of
+from tests.hub.shelf import Shelf, at, commit_of
 
 
 def info(shelf: Shelf, asked: Asked, parts: dict[str, str], /) -> Answer:
     """Return what the hub knows of a model at a revision."""
     asked.allow({"expand", "blobs"})
     repository = shelf.find(asked, parts["id"])
+    repository = at(shelf, repository, parts["revision"])
     commit = commit_of(repository, parts["revision"])
     expand = asked.query.get("expand")
     said = describe(repository, expanded(expand) if expand else DETAILED)

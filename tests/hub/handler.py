@@ -38,6 +38,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.do_GET()
 
+    def do_PUT(self) -> None:
+        self.do_GET()
+
     def log_message(self, *_: Any, **__: Any) -> None:
         """Print nothing: the log is kept by the server."""
 
@@ -50,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
             )
         length = int(headers.get("content-length", 0))
         body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionAbortedError
         return Asked(
             self.command, self.server.endpoint, self.path, headers, body
         )

@@ -16,6 +16,7 @@ from tests.hub.repository import Repository
 from tests.hub.resolve import cached, resolve
 from tests.hub.shelf import Shelf
 from tests.hub.tree import paths_info, tree
+from tests.hub.writing import batch, commit, create, preupload, verify, yaml
 
 Respond = Callable[[Shelf, Asked, dict[str, str]], Answer]
 
@@ -32,6 +33,20 @@ ROUTES: tuple[tuple[str, str, Respond], ...] = (
     ("GET", f"/api/models/{ID}(?:/revision/{REVISION})?", info),
     ("GET", f"/{ID}/resolve/{REVISION}/{FILE}", resolve),
 )
+DATASET = r"/datasets/(?P<id>[^/]+/[^/]+?)"
+WRITTEN: tuple[tuple[str, str, Respond], ...] = (
+    ("POST", "/api/repos/create", create),
+    ("POST", "/api/validate-yaml", yaml),
+    ("GET", f"/api{DATASET}(?:/revision/{REVISION})?", info),
+    ("POST", f"/api{DATASET}/preupload/{REVISION}", preupload),
+    ("POST", f"/api{DATASET}/commit/{REVISION}", commit),
+    ("POST", rf"{DATASET}\.git/info/lfs/objects/batch", batch),
+    ("POST", rf"{DATASET}\.git/info/lfs/verify", verify),
+    ("GET", f"/api/resolve-cache{DATASET}/{REVISION}/{FILE}", cached),
+    ("GET", f"{DATASET}/resolve/{REVISION}/{FILE}", resolve),
+)
+"""Of dataset repositories, which clients may make and write to."""
+
 # As on the real hub they come with every answer, not only with a 429.
 QUOTA = (
     ("RateLimit", '"api";r=499;t=300'),
@@ -48,8 +63,10 @@ class Hub(Loopback):
         The logs of the two origins; `traffic` has both, in order.
     faults
         What goes wrong at either of them.
-    shelf
-        The repositories and the rights, which may change as it runs.
+    shelf, datasets
+        The repositories and the rights, which may change as it runs; those
+        of models, and of datasets, whose `grants` name repositories, or as
+        ``org/`` all of an organisation, that the token may write to too.
     """
 
     def __init__(
@@ -68,6 +85,9 @@ class Hub(Loopback):
         self.cdn = Cdn(faults, self.traffic)
         known = {each.id: each for each in repositories}
         self.shelf = Shelf(self.cdn, known, page, token, grants, lifetime)
+        self.datasets = Shelf(
+            self.cdn, {}, page, token, grants, lifetime, "datasets"
+        )
 
     @property
     def repositories(self) -> dict[str, Repository]:
@@ -129,7 +149,9 @@ class Hub(Loopback):
 
     def route(self, asked: Asked, /) -> Answer:
         method = "GET" if asked.method == "HEAD" else asked.method
-        for verb, pattern, respond in ROUTES:
+        routes = [(self.datasets, *each) for each in WRITTEN]
+        routes += [(self.shelf, *each) for each in ROUTES]
+        for shelf, verb, pattern, respond in routes:
             found = re.fullmatch(pattern, asked.raw_path)
             if verb == method and found:
                 raw = {"revision": "main", "file": ""} | {
@@ -138,5 +160,5 @@ class Hub(Loopback):
                     if value is not None
                 }
                 parts = {name: unquote(each) for name, each in raw.items()}
-                return respond(self.shelf, asked, parts)
+                return respond(shelf, asked, parts)
         return refusal(404, "", "Sorry, we can't find the page")

@@ -6,7 +6,7 @@ from tests.hub.content import Content, git_name, is_large
 from tests.hub.messages import Answer, Asked, File, Refused, refusal
 from tests.hub.ranges import serve
 from tests.hub.repository import Repository
-from tests.hub.shelf import Shelf, commit_of
+from tests.hub.shelf import Shelf, at, commit_of
 
 TEXT = (".json", ".md", ".txt", ".py", ".yaml", ".jinja")
 
@@ -27,7 +27,8 @@ def resolve(shelf: Shelf, asked: Asked, parts: dict[str, str], /) -> Answer:
         )
         return Answer(302, headers=(*common, *large))
     etag = f'"{content.blob}"'
-    path = quote(f"/api/resolve-cache/models/{repository.id}/{commit}/{name}")
+    of = f"{shelf.kind}/{repository.id}"
+    path = quote(f"/api/resolve-cache/{of}/{commit}/{name}")
     query = urlencode({asked.path: "", "etag": etag})
     headers = (*common, ("Location", f"{path}?{query}"), ("ETag", etag))
     return Answer(307, headers=headers)
@@ -47,6 +48,7 @@ def find(
 ) -> tuple[Repository, str, Content]:
     """Return repository, commit and content, or refuse what is not there."""
     repository = shelf.open(asked, parts["id"])
+    repository = at(shelf, repository, parts["revision"])
     commit = commit_of(repository, parts["revision"])
     content = repository.contents.get(parts["file"])
     if content is None:

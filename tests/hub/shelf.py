@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tests.hub.cdn import Cdn
 from tests.hub.messages import Answer, Asked, Refused, refusal
@@ -13,7 +14,15 @@ DISABLED = refusal(403, "DisabledRepo", "Access to this resource is disabled.")
 
 @dataclass
 class Shelf:
-    """What a hub knows; tests may change it while the hub answers."""
+    """What a hub knows; tests may change it while the hub answers.
+
+    Attributes
+    ----------
+    history
+        Every commit of what was written to, the newest last.
+    verify_at
+        The origin that is to confirm uploads, in place of the hub itself.
+    """
 
     cdn: Cdn
     repositories: dict[str, Repository]
@@ -21,6 +30,9 @@ class Shelf:
     token: str | None = None
     grants: Collection[str] = field(default_factory=frozenset)
     lifetime: float = 3600.0
+    kind: Literal["models", "datasets"] = "models"
+    history: dict[str, list[Repository]] = field(default_factory=dict)
+    verify_at: str | None = None
 
     def check_token(self, asked: Asked, /) -> None:
         """Refuse a token that is not the valid one, whatever is asked."""
@@ -67,6 +79,12 @@ class Shelf:
             )
             raise Refused(refusal(status, "GatedRepo", message))
         return found
+
+
+def at(shelf: Shelf, repository: Repository, revision: str, /) -> Repository:
+    """Return a repository as it was at a commit, where that is kept."""
+    past = shelf.history.get(repository.id, ())
+    return next((each for each in past if each.sha == revision), repository)
 
 
 def commit_of(repository: Repository, revision: str, /) -> str:
