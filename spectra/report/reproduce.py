@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from spectra.core.text import printable
-from spectra.hub.reference import is_repository
 from spectra.report.document import Report
 
 __all__ = ["commands", "study_lines"]
@@ -50,12 +49,19 @@ def _sources(report: Report) -> tuple[list[str], int]:
         id_, revision = model["id"], model.get("revision")
         # What follows the repository's name is a folder in it.
         repository = "/".join(id_.split("/")[:2])
-        if revision is None or not is_repository(repository):
-            n_local += 1
-        else:
+        if revision is not None and _is_repository(repository):
             pinned.append(f"{repository}@{revision}")
+        else:
+            n_local += 1
     local = ["."] if n_local else []
     return local + list(dict.fromkeys(pinned)), n_local
+
+
+def _is_repository(name: str) -> bool:
+    # A report of files alone does not wait for the hub's client.
+    from spectra.hub.reference import is_repository
+
+    return is_repository(name)
 
 
 def _entries(settings: Mapping[str, Any], table: str) -> Iterator[str]:

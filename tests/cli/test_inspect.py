@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import spectra
+from spectra.cli.console import layer_column
 from tests.checkpoints import write_dense
 from tests.cli.test_cli import spectra as typed
 
@@ -39,11 +40,14 @@ def test_the_table_of_inspect_is_its_document(two):
     document = json.loads(typed("inspect", two[0], "--json").stdout)
     assert document == spectra.inspect(two[0]).document
     assert document.keys() >= {"model", "coverage", "layers", "quarantine"}
-    assert head.split()[:3] == ["layer", "shape", "norm"]
+    title, names = layer_column([x["name"] for x in document["layers"]])
+    assert head.split()[:3] == [*title.split(), "shape", "norm"][:3]
     assert closing.startswith("2 of 3 tensors analysed; 1 SKIP_NOT_MATRIX")
-    for line, layer in zip(rows, document["layers"], strict=True):
+    layers = zip(rows, names, document["layers"], strict=True)
+    for line, name, layer in layers:
         assert layer.keys() >= INSPECTED
-        assert line.split()[0] == layer["name"]
+        assert line.split()[0] == name
+        assert layer["name"].endswith(name)
         assert f"{layer['norm']:.3f}" in line
         assert f"{layer['effective_rank']:.1f}" in line
         assert line.split()[-1] == layer["alpha_status"]

@@ -16,7 +16,7 @@ from spectra.subspaces.result import PopulationFit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "write_figures"]
+__all__ = ["FIGURES", "Drawing", "write_figures"]
 
 
 @dataclass(frozen=True, slots=True)
