@@ -58,10 +58,10 @@ def test_related_is_spearman_of_pairs_beside_permuted_items():
     value, p = beside.related(D, E)
     assert value == pytest.approx(spearmanr(D[above], E[above])[0], abs=1e-4)
     drawn = []
-    for _ in range(2000):
+    for _ in range(500):
         o = rng.permutation(9)
         drawn.append(spearmanr(D[above], E[np.ix_(o, o)][above])[0])
-    assert p == pytest.approx(np.mean(np.abs(drawn) >= value), abs=0.01)
+    assert p == pytest.approx(np.mean(np.abs(drawn) >= value), abs=0.02)
 
 
 def test_pairs_of_a_group_beside_models_in_another_order():
