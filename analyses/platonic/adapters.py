@@ -74,10 +74,7 @@ def row(what: str, which: str, X: dict[str, Matrix]) -> Row:
 
 def measured() -> Iterator[tuple[str, list[Row]]]:
     """Yield a row a set, of representations and of what adapters change."""
-    base = package("MiniLM")
-    if base is None:
-        return
-    found = represented(base, texts())
+    found = represented(package("MiniLM"), texts())
     plain = found.pop("base")
     changes = {name: X - plain for name, X in found.items()}
     rows = []

@@ -65,11 +65,9 @@ def row(model: str, X: Matrix) -> Row:
 def measured() -> Iterator[tuple[str, list[Row]]]:
     """Yield a row a model, and how alike all are on the animals."""
     parts = {model: of([*ANIMALS, OTHER]) for model, of in models()}
-    file = font()
-    if file is not None:
-        pictures = captioned(file)
-        names = [named(word, pictures) for word in (*ANIMALS, OTHER)]
-        parts |= seen([pictures[name] for name in names]) or {}
+    pictures = captioned(font())
+    names = [named(word, pictures) for word in (*ANIMALS, OTHER)]
+    parts |= seen([pictures[name] for name in names])
     yield "animals", [row(model, X) for model, X in parts.items()]
     held = {model: X[:-1] for model, X in parts.items()}
     document = aligned(held, metric=("mutual-knn",), k=5)

@@ -15,13 +15,10 @@ METRICS = ("mutual-knn",)
 
 def measured() -> Iterator[tuple[str, list[Row]]]:
     """Yield the alignment of every two models on emoji drawn."""
-    file = font()
-    if file is None:
-        return
-    pictures = captioned(file)
+    pictures = captioned(font())
     rng = np.random.default_rng(SEED)
     names = sorted(rng.permutation(sorted(pictures))[:ITEMS])
     parts = {model: of(names) for model, of in models()}
     parts["random words"] = at_random()(names)
-    parts |= seen([pictures[name] for name in names]) or {}
+    parts |= seen([pictures[name] for name in names])
     yield "emoji", pairs(aligned(parts, metric=METRICS))

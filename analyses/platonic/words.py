@@ -96,8 +96,6 @@ MODELS = {
 
 
 def models() -> Iterator[tuple[str, Texts]]:
-    """Yield models of language by name, as far as they are to be had."""
+    """Yield models of language by name."""
     for name, make in MODELS.items():
-        folder = package(name)
-        if folder is not None:
-            yield name, make(folder)
+        yield name, make(package(name))

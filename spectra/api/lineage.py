@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from spectra.api.documented import Documented
 from spectra.api.run import Run
 from spectra.core.settings import OverlapSettings
 from spectra.statistics.kinship.trees import lineage_document
@@ -11,7 +12,7 @@ __all__ = ["Lineage", "lineage"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Lineage:
+class Lineage(Documented):
     """Who descends from whom, from the weights, beside what cards claim.
 
     Attributes
@@ -25,10 +26,6 @@ class Lineage:
 
     document: dict[str, Any]
     run: Run
-
-    def __repr__(self) -> str:
-        """Return one line."""
-        return f"Lineage({self.document['text']})"
 
 
 def lineage(run: Run, /, **settings: Any) -> Lineage:

@@ -121,6 +121,13 @@ def test_notebooks_show_a_table_of_each(chain):
         assert word in parser.text
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in spectra.__all__ if name[0].isupper()]
+)
+def test_every_result_shows_itself_in_a_notebook(name):
+    assert callable(getattr(spectra, name)._repr_html_)
+
+
 def test_saving_writes_the_files_asked_for(chain, tmp_path):
     files = chain[2].save(tmp_path / "r", formats=["json", "md"])
     assert [path.name for path in files] == ["report.json", "report.md"]
