@@ -120,12 +120,14 @@ def pair_values(
 def clustered(matrix: Matrix, /) -> list[int]:
     """Return an order of the members that brings similar ones together.
 
-    Average linkage on one minus the value, leaves ordered so that neighbours
-    are as similar as the tree allows; an undefined value counts as zero.
+    Average linkage on one (or the highest value, where that is more) less the
+    value, leaves ordered so that neighbours are as similar as the tree allows;
+    an undefined value counts as zero.
     """
     if len(matrix) < 3:
         return list(range(len(matrix)))
-    apart = 1.0 - np.nan_to_num(matrix, nan=0.0)
+    alike = np.nan_to_num(matrix, nan=0.0)
+    apart = max(1.0, alike.max()) - alike
     np.fill_diagonal(apart, 0.0)
     apart = (apart + apart.T) / 2
     condensed = distance.squareform(apart, checks=False)

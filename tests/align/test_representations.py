@@ -16,7 +16,7 @@ from spectra.align.representations.relative import (
     relative,
 )
 from spectra.core.errors import UsageError
-from tests.reference.alignment import NAIVE, naive_neighbours
+from tests.reference.alignment import NAIVE, naive_cknna, naive_neighbours
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 NAMES = list(BY_NAME)
@@ -74,14 +74,18 @@ def test_a_representation_is_as_alike_to_itself_as_can_be(name):
     X, _ = features(4)
     if name == "cycle-knn":
         assert compared(name, X, X) == NAIVE[name](X, X, K)
+    elif name == "lcs-knn":
+        assert compared(name, X, X) == K
     else:
         assert_allclose(compared(name, X, X), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "rsa"])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if n not in ("rsa", "svcca")]
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_rotations_and_scales_change_nothing(name, seed):
-    """But for `rsa`, whose correlations are along the columns."""
+    """But for what correlates columns, or scales them."""
     X, Y = features(seed)
     rng = np.random.default_rng(seed)
     Q = ortho_group.rvs(Y.shape[1], random_state=rng)
@@ -130,14 +134,17 @@ def test_single_precision_is_near(name):
 # What other code says. The numbers of the released code of Huh et al. 2024
 # (github.com/minyoungg/platonic-rep, metrics.py) on `platonic()`, k = 5, rows
 # of unit length for the metrics of neighbours as its measure_alignment.py
-# has it.
+# has it. Its SVCCA finds directions with random numbers, .515 to .533 here;
+# the number is the one with NumPy's svd in place of them.
 
 RELEASED = {
     "mutual-knn": 0.30333333,
     "cycle-knn": 0.66666667,
+    "lcs-knn": 1.11666667,
     "edit-knn": 0.06666667,
     "cka": 0.65523187,
     "cka-debiased": 0.62191630,
+    "svcca": 0.53075752,
 }
 
 
@@ -152,24 +159,38 @@ def platonic():
 @pytest.mark.parametrize("name", RELEASED)
 def test_the_released_code_says_the_same(name):
     found = compared(name, *platonic(), k=5)
-    assert_allclose(found, RELEASED[name], rtol=1e-7)
+    assert_allclose(found, RELEASED[name], rtol=3e-7)
 
 
-def test_where_the_released_code_has_another_definition():
-    """It does not divide the length of a subsequence by k.
-
-    Its CKNNA masks kernels that are not centred, with a mask that is not
-    symmetric, before an estimate of HSIC that multiplies one by the other's
-    transpose: pairs count that are neighbours both ways.
-    """
+def test_but_for_what_keeps_it_from_dividing_by_zero():
+    """It adds 1e-6 to what it divides by, which of CKNNA shows."""
     X, Y = platonic()
-    assert_allclose(5 * compared("lcs-knn", X, Y, k=5), 1.11666667, rtol=1e-7)
-    assert abs(compared("cknna", X, Y, k=5) - 0.26712911) > 0.04
+    for (a, b), said in (((X, Y), 0.26712911), ((Y, X), 0.26627391)):
+        assert_allclose(naive_cknna(a, b, 5, guard=1e-6), said, rtol=1e-7)
+        assert_allclose(
+            compared("cknna", a, b, k=5), naive_cknna(a, b, 5), rtol=1e-9
+        )
+        assert_allclose(compared("cknna", a, b, k=5), said, rtol=1e-4)
+
+
+def test_svcca_is_of_columns_of_any_length():
+    """In both precisions; a column without spread counts for none."""
+    X, Y = features(9)
+    scaled = X * np.random.default_rng(0).uniform(0.01, 100, 12) + 7
+    constant = np.column_stack([scaled, np.full(len(X), 0.1)])
+    for dtype, rtol in ((np.float64, 1e-9), (np.float32, 1e-3)):
+        for other in (scaled, constant):
+            assert_allclose(
+                compared("svcca", other.astype(dtype), Y.astype(dtype)),
+                compared("svcca", X, Y),
+                rtol=rtol,
+            )
 
 
 def test_canonical_correlations_are_those_of_scikit_learn():
     """Its iteration stops early: a few digits are the same."""
     X, Y = features(9, widths=(10, 10))
+    X, Y = X / X.std(axis=0), Y / Y.std(axis=0)
     cca = CCA(10, max_iter=10_000, tol=1e-12).fit(X, Y)
     pairs = zip(*(Z.T for Z in cca.transform(X, Y)), strict=True)
     mean = np.mean([np.corrcoef(x, y)[0, 1] for x, y in pairs])
@@ -237,7 +258,7 @@ def test_a_row_of_zeros_is_no_fault():
     X, _ = features(12)
     X[5] = 0
     found = nearest(X, K)
-    assert np.isfinite(found.centred).all()
+    assert np.isfinite(found.cosines).all()
     assert 5 not in found.items[5]
 
 

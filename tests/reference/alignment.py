@@ -58,7 +58,7 @@ def edits(a, b):
 
 def naive_lcs(X, Y, k):
     pairs = zip(naive_neighbours(X, k), naive_neighbours(Y, k), strict=True)
-    return np.mean([longest(list(a), list(b)) / k for a, b in pairs])
+    return np.mean([longest(list(a), list(b)) for a, b in pairs])
 
 
 def naive_edit(X, Y, k):
@@ -66,22 +66,23 @@ def naive_edit(X, Y, k):
     return np.mean([1 - edits(list(a), list(b)) / k for a, b in pairs])
 
 
-def naive_cknna(X, Y, k):
+def naive_cknna(X, Y, k, guard=0):
+    """Return it from whole kernels; the released code has a guard of 1e-6."""
     kernels, near = [], []
     for Z in (X, Y):
         U = Z / np.linalg.norm(Z, axis=1, keepdims=True)
-        K = U @ U.T
-        kernels.append(K - K.mean(axis=1, keepdims=True))
-        near.append(naive_neighbours(Z, k))
+        kernels.append(U @ U.T)
+        mask = np.zeros((len(Z), len(Z)), bool)
+        for i, items in enumerate(naive_neighbours(Z, k)):
+            mask[i, items] = True
+        near.append(mask)
 
     def aligned(p, q):
-        return sum(
-            kernels[p][i, j] * kernels[q][i, j]
-            for i in range(len(X))
-            for j in set(near[p][i]) & set(near[q][i])
-        )
+        mask = near[p] & near[q]
+        K, L = (np.where(mask, kernels[r], 0) for r in (p, q))
+        return naive_hsic(K, L, debiased=True)
 
-    return aligned(0, 1) / np.sqrt(aligned(0, 0) * aligned(1, 1))
+    return aligned(0, 1) / (np.sqrt(aligned(0, 0) * aligned(1, 1)) + guard)
 
 
 def naive_hsic(K, L, *, debiased):
@@ -129,6 +130,7 @@ def leading(X, k):
 
 
 def naive_svcca(X, Y, k):
+    X, Y = X / X.std(axis=0), Y / Y.std(axis=0)
     return np.cos(subspace_angles(leading(X, 10), leading(Y, 10))).mean()
 
 

@@ -10,7 +10,14 @@ from spectra.align.representations.asked import Asked, Order, Score
 from spectra.align.representations.linear import cross
 from spectra.linalg.solvers import qr, svd, svdvals
 
-__all__ = ["SVCCA_DIRECTIONS", "Basis", "basis", "pwcca", "svcca"]
+__all__ = [
+    "SVCCA_DIRECTIONS",
+    "Basis",
+    "basis",
+    "pwcca",
+    "scaled_basis",
+    "svcca",
+]
 
 SVCCA_DIRECTIONS = 10
 """As many as Huh et al. (2024) keep; Raghu et al. (2017) keep variance."""
@@ -39,7 +46,28 @@ class Basis:
 
 def basis(X: NDArray[Any], _: Asked, /) -> Basis:
     """Return an orthonormal basis of the columns of centred features."""
-    X = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    return _spanned(_less_mean(X))
+
+
+def scaled_basis(X: NDArray[Any], _: Asked, /) -> Basis:
+    """Return that of columns of unit length; a constant one counts for none.
+
+    As the released code of Huh et al. (2024) has it. Raghu et al. (2017)
+    leave columns as long as they are.
+    """
+    rounding = np.finfo(X.dtype).eps * len(X) * np.abs(X).max(axis=0)
+    X = _less_mean(X)
+    lengths = np.sqrt(np.einsum("ij,ij->j", X, X, dtype=np.float64))
+    lengths[lengths <= rounding] = np.inf
+    return _spanned(X / lengths.astype(X.dtype))
+
+
+def _less_mean(X: NDArray[Any]) -> NDArray[Any]:
+    found: NDArray[Any] = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    return found
+
+
+def _spanned(X: NDArray[Any]) -> Basis:
     Q, R = qr(X)
     U, s, Vh = svd(R)
     floor = np.finfo(X.dtype).eps * max(X.shape) * s[0]
@@ -50,7 +78,7 @@ def basis(X: NDArray[Any], _: Asked, /) -> Basis:
 def svcca(a: Basis, b: Basis, /) -> Score:
     """Return the mean canonical correlation of the ten strongest directions.
 
-    Of features less their mean; of each, fewer where it has fewer.
+    Of each fewer, where it has fewer.
     """
     x, y = (each.Q[:, :SVCCA_DIRECTIONS] for each in (a, b))
 

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectra.align.representations.asked import Score
-from spectra.align.representations.correlations import basis, pwcca, svcca
+from spectra.align.representations.correlations import (
+    basis,
+    pwcca,
+    scaled_basis,
+    svcca,
+)
 from spectra.align.representations.distances import ranks, rsa
 from spectra.align.representations.kernels import (
     cka_rbf,
@@ -42,7 +47,7 @@ class Metric:
         What it needs of one representation, from features (n, d) and what
         was asked for.
     compare
-        Of two of these, how alike they are, 1 for the same.
+        Of two of these, how alike they are.
     is_directed
         Whether a with b is another number than b with a.
     most
@@ -66,13 +71,13 @@ METRICS = (
     Metric("cycle-knn", neighbours, cycle_knn, _HUH, is_directed=True),
     Metric("lcs-knn", neighbours, lcs_knn, _HUH),
     Metric("edit-knn", neighbours, edit_knn, _HUH),
-    Metric("cknna", neighbours, cknna, _HUH),
+    Metric("cknna", neighbours, cknna, _HUH, is_directed=True),
     Metric("cka", centred, cka, _KORNBLITH),
     Metric("cka-debiased", centred, cka_debiased, _NGUYEN),
     Metric("cka-rbf", rbf, cka_rbf, _KORNBLITH),
     Metric("cka-rbf-debiased", rbf, cka_rbf_debiased, _NGUYEN),
     Metric("procrustes", centred, procrustes, "Schönemann 1966"),
-    Metric("svcca", basis, svcca, "Raghu et al. 2017"),
+    Metric("svcca", scaled_basis, svcca, "Raghu et al. 2017"),
     Metric("pwcca", basis, pwcca, "Morcos et al. 2018", is_directed=True),
     Metric("rsa", ranks, rsa, "Kriegeskorte et al. 2008", most=4096),
     Metric("relative", directions, relative, "Moschella et al. 2023"),

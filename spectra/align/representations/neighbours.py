@@ -29,13 +29,12 @@ class Neighbours:
     ----------
     items
         Their places (n, k), the nearest first; an item is none of its own.
-    centred
-        Inner products (n, k) of unit rows with them, less the mean of the
-        item's inner products with all others and itself.
+    cosines
+        Of the item with them (n, k).
     """
 
     items: NDArray[np.int32]
-    centred: NDArray[np.float64]
+    cosines: NDArray[np.float64]
 
     @property
     def k(self) -> int:
@@ -45,7 +44,7 @@ class Neighbours:
     @property
     def nbytes(self) -> int:
         """Return the memory it takes."""
-        return self.items.nbytes + self.centred.nbytes
+        return self.items.nbytes + self.cosines.nbytes
 
     def in_order(self, order: Order, /) -> "Neighbours":
         """Return the neighbours of the same items in another order.
@@ -58,7 +57,7 @@ class Neighbours:
         order
             ``order[i]`` is the place that item i had.
         """
-        return Neighbours(self.items_in_order(order), self.centred[order])
+        return Neighbours(self.items_in_order(order), self.cosines[order])
 
     def items_in_order(self, order: Order, /) -> NDArray[np.int32]:
         """Return the places alone: all that most metrics look at."""
@@ -92,15 +91,14 @@ def nearest(X: Array, k: int, /) -> Neighbours:
     """
     n = len(X)
     U = unit_rows(X)
-    mean = U.mean(axis=0, dtype=np.float64).astype(U.dtype)
     rows = max(1, min(n, _BLOCK // n))
     starts = range(0, n, rows)
     items = np.empty((n, k), np.int32)
-    centred = np.empty((n, k), np.float64)
-    work = partial(_of_block, U, mean, k, rows)
+    cosines = np.empty((n, k), np.float64)
+    work = partial(_of_block, U, k, rows)
     for start, found in in_order(work, starts, workers=cores()):
-        items[start : start + rows], centred[start : start + rows] = found
-    return Neighbours(items, centred)
+        items[start : start + rows], cosines[start : start + rows] = found
+    return Neighbours(items, cosines)
 
 
 def unit_rows(X: Array, /) -> Array:
@@ -110,9 +108,7 @@ def unit_rows(X: Array, /) -> Array:
     return found
 
 
-def _of_block(
-    U: Array, mean: Array, k: int, rows: int, start: int
-) -> tuple[Array, Array]:
+def _of_block(U: Array, k: int, rows: int, start: int) -> tuple[Array, Array]:
     block = U[start : start + rows]
     similar = block @ U.T
     here = np.arange(len(block))
@@ -122,8 +118,7 @@ def _of_block(
     # Stable: of equals the one that comes first.
     order = np.argsort(-values, axis=1, kind="stable")
     items = np.take_along_axis(items, order, axis=1)
-    values = np.take_along_axis(values, order, axis=1).astype(np.float64)
-    return items, values - (block @ mean)[:, None]
+    return items, np.take_along_axis(values, order, axis=1)
 
 
 def _largest(similar: Array, k: int) -> Array:

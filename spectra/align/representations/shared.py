@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from spectra.align.representations.asked import Order, Score
 from spectra.align.representations.neighbours import Neighbours
@@ -47,15 +48,15 @@ def cycle_knn(a: Neighbours, b: Neighbours, /) -> Score:
 
 
 def lcs_knn(a: Neighbours, b: Neighbours, /) -> Score:
-    """Return how long a sequence of neighbours a and b have in one order.
+    """Return how many neighbours a and b have in one order.
 
-    The longest common subsequence of an item's neighbours, nearest first;
-    the mean over items, over k.
+    The length of the longest common subsequence of an item's neighbours,
+    nearest first; the mean over items, k at most.
     """
 
     def score(order: Order) -> float:
         mine, theirs = _with_common(a.items, b.items_in_order(order))
-        return float(_common(mine, theirs).sum()) / a.items.size
+        return float(_common(mine, theirs).sum()) / len(a.items)
 
     return score
 
@@ -75,23 +76,45 @@ def edit_knn(a: Neighbours, b: Neighbours, /) -> Score:
 
 
 def cknna(a: Neighbours, b: Neighbours, /) -> Score:
-    """Return the alignment of centred kernels on common neighbours.
+    """Return the alignment of kernels on neighbours in a and in b.
 
-    The sum, over pairs of an item and one of its neighbours in a and in b, of
-    products of inner products, each less the mean of the item's own; over the
-    root of that of a with itself, by that of b with itself.
+    Each kernel has the cosines of those pairs, and 0 elsewhere; alignment is
+    by the estimate of `hsic` without bias (Song et al. 2012, equation 5).
     """
-    scale = np.sqrt((a.centred**2).sum() * (b.centred**2).sum())
+    own = [_without_bias(*_entries(each, each)) for each in (a, b)]
+    scale = np.sqrt(own[0] * own[1])
 
     def score(order: Order) -> float:
-        moved = b.in_order(order)
-        total = 0.0
-        for j in range(b.k):
-            rows, columns = np.nonzero(a.items == moved.items[:, [j]])
-            total += float(a.centred[rows, columns] @ moved.centred[rows, j])
-        return float(total / scale)
+        found = _without_bias(*_entries(a, b.in_order(order)))
+        return float(found / scale)
 
     return score
+
+
+def _entries(a: Neighbours, b: Neighbours) -> tuple[sparse.csr_array, ...]:
+    """Return both kernels on the pairs that are neighbours in a and in b."""
+    same = [np.nonzero(a.items == b.items[:, [j]]) for j in range(b.k)]
+    of_b = np.repeat(np.arange(b.k), [len(rows) for rows, _ in same])
+    i = np.concatenate([rows for rows, _ in same])
+    of_a = np.concatenate([columns for _, columns in same])
+    shape = (len(a.items), len(a.items))
+    at = (i, b.items[i, of_b])
+    return (
+        sparse.csr_array((a.cosines[i, of_a], at), shape),
+        sparse.csr_array((b.cosines[i, of_b], at), shape),
+    )
+
+
+def _without_bias(K: sparse.csr_array, L: sparse.csr_array) -> float:
+    """Return n (n - 3) times the estimate; the kernels' diagonals are 0.
+
+    Neither is symmetric: rows of one meet columns of the other, so that K
+    with L is another number than L with K.
+    """
+    n = K.shape[0]
+    paths = K.sum(axis=0) @ L.sum(axis=1)
+    whole = K.sum() * L.sum() / ((n - 1) * (n - 2))
+    return float((K * L.T).sum() + whole - 2 * paths / (n - 2))
 
 
 def _with_common(a: Places, b: Places) -> tuple[Places, Places]:
