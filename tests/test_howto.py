@@ -1,16 +1,14 @@
 """What the how-to pages show is carried out, block by block."""
 
-import os
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tests.blocks import blocks as blocks_of
+from tests.blocks import shell
 from tests.checkpoints import adapters
 from tests.hub import Hub, Repository
 from tests.test_readme import TAG, client, shelf
@@ -18,30 +16,14 @@ from tests.test_readme import TAG, client, shelf
 __all__ = ["shelf"]
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "howto"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REFUSED = 9
 
 
 def blocks(page: str, language: str) -> list[str]:
-    text = (PAGES / page).read_text(encoding="utf-8")
-    return [block for name, block in BLOCK.findall(text) if name == language]
-
-
-def shell(
-    text: str, cwd: Path, env: dict[str, str] | None = None
-) -> "subprocess.CompletedProcess[str]":
-    """Run lines as they stand, `spectra` being that of this environment."""
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("HF_", "SPECTRA_"))
-    }
-    path = os.pathsep.join([str(Path(sys.executable).parent), ours["PATH"]])
-    return subprocess.run(
-        ["/bin/sh", "-e", "-c", text],
-        cwd=cwd, env=ours | {"PATH": path} | (env or {}), check=False,
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    """Return a page's blocks, all of which are in that language."""
+    found = blocks_of(PAGES / page, language)
+    assert found == blocks_of(PAGES / page)
+    return found
 
 
 @pytest.fixture

@@ -285,6 +285,23 @@ def test_a_member_is_told_to_be_in_sample(tmp_path):
     assert maps["a03"]
 
 
+@pytest.mark.parametrize("k", [[], [2]])
+def test_a_member_of_those_that_share_directions(tmp_path, k):
+    """It has no place among the others, whatever these have in common."""
+    rng = np.random.default_rng(4)
+    common = rng.standard_normal((2, 20, 16))
+    for i in range(8):
+        shared = np.tensordot(rng.standard_normal(2), common, 1)
+        write_dense(
+            tmp_path / f"m{i}",
+            {"a": shared + 0.05 * rng.standard_normal((20, 16))},
+        )
+    run = spectra.fit(spectra.scan(tmp_path))
+    document = spectra.project(run, tmp_path / "m3", k=k).document
+    assert document["word"] == "member"
+    assert "helped to make what it is held against: " in document["text"]
+
+
 def test_a_copy_elsewhere_is_a_copy(tmp_path):
     folder, _, _, _, _ = population("dense", tmp_path)
     shutil.copytree(folder / "m04", tmp_path / "elsewhere")

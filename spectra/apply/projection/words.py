@@ -148,8 +148,12 @@ def _as_members(
     effect = _effect_of_members(whole["members"], k)
     if effect is not None and effect < settings.weakly_shared:
         return ", as most members do in each other's"
-    usual = whole["members"]["place"][str(k)] >= _UNUSUAL
-    return ", as some members do" if usual else ", unlike the members"
+    place = whole["members"]["place"][str(k)]
+    if place is None:
+        return ""
+    return (
+        ", as some members do" if place >= _UNUSUAL else ", unlike the members"
+    )
 
 
 def _numbers(whole: Document, k: int) -> str:
