@@ -11,8 +11,9 @@ from spectra.core.errors import UsageError
 from spectra.core.events import Observer
 from spectra.core.settings import OverlapSettings
 from spectra.statistics.document.report import measure
-from spectra.store.runfile import read_report
+from spectra.store.runfile import read_population, read_report
 from spectra.store.writing import adding_report
+from spectra.weights.coverage import coverage_by_kind
 
 __all__ = ["OverlapReport", "overlap"]
 
@@ -175,8 +176,28 @@ def overlap(
     """
     asked = OverlapSettings(**settings)
     if run.path is None or run.origin is not None:
-        return OverlapReport(measure(run.value, asked, on_event=on_event), run)
+        document = measure(run.value, asked, on_event=on_event) | _found(run)
+        return OverlapReport(document, run)
     with adding_report(run.path) as add:
-        document = measure(run.value, asked, on_event=on_event)
+        document = measure(run.value, asked, on_event=on_event) | _found(run)
         add(document)
     return OverlapReport(document, run)
+
+
+def _found(run: Run) -> dict[str, Any]:
+    """Return what became of the tensors of a run whose catalogue is known."""
+    if run.path is not None:
+        catalog, _ = read_population(run.path)
+    elif run.catalog is not None:
+        catalog = run.catalog.value
+    else:
+        return {}
+    fit = run.value
+    return {
+        "coverage": coverage_by_kind(
+            catalog,
+            refused=fit.quarantine,
+            left_out=fit.left_out,
+            layers=fit.settings.get("layers") or (),
+        )
+    }

@@ -34,6 +34,8 @@ class Run:
     n_new
         How many of the checkpoints this fit has added to a run that was there
         already; None where there was none.
+    catalog
+        What was fitted, where the run is in memory alone.
     origin
         Where the run is a hub's: `path` is then a file of the cache, and
         nothing is added to it.
@@ -43,6 +45,7 @@ class Run:
     path: Path | None = None
     n_new: int | None = None
     origin: "Fetched | None" = None
+    catalog: "Catalog | None" = None
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -152,7 +155,7 @@ def fit(
 
     path = None if out is None else Path(out)
     value, n_new = fit_into(catalog.value, settings, path, on_event=on_event)
-    return Run(value, path, n_new)
+    return Run(value, path, n_new, catalog=None if path else catalog)
 
 
 def load(path: str | Path, /) -> Run:

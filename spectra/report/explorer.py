@@ -12,7 +12,14 @@ from spectra.core.text import printable
 from spectra.report.cohort import Cohort, plane
 from spectra.report.depth import depth_rows
 from spectra.report.document import Report, at, levels_of
-from spectra.report.pairs import MEASURES, Measure, clustered, coded, pack
+from spectra.report.pairs import (
+    MEASURES,
+    Matrix,
+    Measure,
+    coded,
+    pack,
+    tree,
+)
 from spectra.report.rows import Row, layer_rows
 from spectra.report.wording import number
 from spectra.subspaces.result import LayerFit, PopulationFit
@@ -106,7 +113,7 @@ def _together(cohort: Cohort) -> dict[str, Any]:
     found = plane(cosines)
     return {
         "cosines": pack(cosines, low=-1.0),
-        "order": clustered(cosines),
+        **_tree(cosines, low=-1.0),
         "by_layer": coded(cohort.to_others.ravel(), low=-1.0),
         "typical": [
             None if np.isnan(row).all() else _rounded(np.nanmedian(row))
@@ -146,8 +153,8 @@ def _affordable(rows: Sequence[Row]) -> Iterator[int]:
     left = min(MAP_BUDGET, max(_FEWEST, _PER_PLACE * places))
     for index in sorted(range(len(rows)), key=effect, reverse=True):
         n = rows[index]["n_models"]
-        # Two bytes a pair, four characters for three bytes.
-        left -= len(MEASURES) * (n * (n - 1) * 4 // 3 + 4 * n)
+        # Two bytes a pair and a join, four characters for three bytes.
+        left -= len(MEASURES) * ((n + 2) * (n - 1) * 4 // 3 + 4 * n)
         if left < 0:
             return
         yield index
@@ -171,8 +178,13 @@ def _map(measure: Measure, layer: LayerFit) -> dict[str, Any]:
         "title": _title(measure, layer),
         "low": measure.low,
         "codes": pack(matrix, low=measure.low),
-        "order": clustered(matrix),
+        **_tree(matrix, low=measure.low),
     }
+
+
+def _tree(matrix: Matrix, *, low: float) -> dict[str, Any]:
+    found = tree(matrix)
+    return {"order": found.order, "joins": coded(found.joins, low=low)}
 
 
 def _title(measure: Measure, layer: LayerFit) -> str:

@@ -9,6 +9,7 @@ from spectra.report.rendering import filled, leaves, rendered
 from spectra.report.reproduce import commands, study_lines
 from spectra.report.rows import (
     coverage_rows,
+    kind_rows,
     layer_rows,
     metric_rows,
     model_rows,
@@ -35,6 +36,7 @@ _SCRIPTS = (
     "plot.js",
     "curves.js",
     "map.js",
+    "tree.js",
     "state.js",
     "depth.js",
     "tables.js",
@@ -56,6 +58,7 @@ def html(report: Report, fit: PopulationFit, /) -> str:
         **_training(report),
         models=model_rows(report),
         coverage=coverage_rows(report),
+        kinds=kind_rows(report),
         commands=commands(report),
         study=study_lines(report),
         groupings=[

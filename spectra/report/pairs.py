@@ -1,8 +1,9 @@
-"""Pairs of checkpoints: overlaps and cosines, their order, their packing."""
+"""Pairs of checkpoints: overlaps and cosines, their tree, their packing."""
 
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,13 @@ __all__ = [
     "DECIMALS",
     "MEASURES",
     "Measure",
+    "Tree",
     "clustered",
     "coded",
+    "elbows",
     "pack",
     "pair_values",
+    "tree",
 ]
 
 Matrix = NDArray[np.float64]
@@ -29,6 +33,23 @@ DECIMALS = 9
 
 UNDEFINED = 65535
 """The code of a pair without a value; 0 to 65534 are the measure's range."""
+
+
+class Tree(NamedTuple):
+    """Members in an order in which those of each branch stand together.
+
+    Attributes
+    ----------
+    order
+        Of the N members.
+    joins
+        N - 1 values: at which each is joined with the next of the order. They
+        are all that there is to the tree: a branch is a stretch of the order
+        without a lower value inside than at its ends.
+    """
+
+    order: list[int]
+    joins: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +138,59 @@ def pair_values(
     return i, j, columns
 
 
-def clustered(matrix: Matrix, /) -> list[int]:
-    """Return an order of the members that brings similar ones together.
+def tree(matrix: Matrix, /) -> Tree:
+    """Return the tree of average linkage, similar members side by side.
 
-    Average linkage on one (or the highest value, where that is more) less the
-    value, leaves ordered so that neighbours are as similar as the tree allows;
-    an undefined value counts as zero.
+    Two branches join at one (or the highest value, where that is more) less
+    the mean value between their members; leaves are ordered so that
+    neighbours are as similar as the tree allows; an undefined value counts as
+    zero.
     """
-    if len(matrix) < 3:
-        return list(range(len(matrix)))
+    n = len(matrix)
+    if n < 2:
+        return Tree(list(range(n)), np.empty(0))
     alike = np.nan_to_num(matrix, nan=0.0)
-    apart = max(1.0, alike.max()) - alike
-    np.fill_diagonal(apart, 0.0)
-    apart = (apart + apart.T) / 2
-    condensed = distance.squareform(apart, checks=False)
-    tree = hierarchy.linkage(condensed, "average", optimal_ordering=True)
-    return [int(leaf) for leaf in hierarchy.leaves_list(tree)]
+    alike = (alike + alike.T) / 2
+    np.fill_diagonal(alike, -np.inf)
+    top = max(1.0, alike.max())
+    np.fill_diagonal(alike, top)
+    condensed = distance.squareform(top - alike, checks=False)
+    merged = hierarchy.linkage(condensed, "average", optimal_ordering=n > 2)
+    order = hierarchy.leaves_list(merged)
+    heights = distance.squareform(hierarchy.cophenet(merged))
+    return Tree(order.tolist(), top - heights[order[:-1], order[1:]])
+
+
+def clustered(matrix: Matrix, /) -> list[int]:
+    """Return the order of members in their `tree`."""
+    return tree(matrix).order
+
+
+def elbows(joins: Vector, /) -> NDArray[np.float64]:
+    """Return each join of a tree as a line of four points.
+
+    Parameters
+    ----------
+    joins
+        N - 1 values, as in `Tree`; leaf i stands at x = i.
+
+    Returns
+    -------
+    array
+        (N - 1, 4, 2) points x, y, from the foot of the left branch to that of
+        the right one; y is the value at which branches join, NaN at a leaf.
+    """
+    n = len(joins) + 1
+    # Branches by the leaf at their left end, and by that at their right end.
+    left = [(float(i), np.nan, i, i) for i in range(n)]
+    right = list(left)
+    lines = np.empty((n - 1, 4, 2))
+    for at, gap in enumerate(np.argsort(-joins, kind="stable")):
+        (x1, y1, first, _), (x2, y2, _, last) = right[gap], left[gap + 1]
+        y = float(joins[gap])
+        lines[at] = (x1, y1), (x1, y), (x2, y), (x2, y2)
+        left[first] = right[last] = ((x1 + x2) / 2, y, first, last)
+    return lines
 
 
 def pack(matrix: Matrix, /, *, low: float) -> str:

@@ -9,6 +9,7 @@ from spectra.report.wording import number
 __all__ = [
     "Row",
     "coverage_rows",
+    "kind_rows",
     "layer_rows",
     "metric_rows",
     "model_rows",
@@ -96,6 +97,26 @@ def coverage_rows(report: Report, /) -> list[Row]:
                 }
             )
     return rows
+
+
+def kind_rows(report: Report, /) -> list[Row]:
+    """Return one row a kind of tensor: how many ended in which way, and why.
+
+    Empty where the report was made without the run's catalogue.
+    """
+    rows: dict[str, Row] = {}
+    for entry in report.get("coverage") or ():
+        row = rows.setdefault(
+            entry["kind"],
+            {
+                "kind": entry["kind"], "example": entry["example"],
+                "analysed": 0, "skipped": 0, "refused": 0, "why": [],
+            },
+        )  # fmt: skip
+        row[entry["status"]] += entry["n_tensors"]
+        if entry["reason"]:
+            row["why"].append(f"{entry['reason']} {entry['n_tensors']:,}")
+    return list(rows.values())
 
 
 def recipe_rows(report: Report, /) -> list[Row]:

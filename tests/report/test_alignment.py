@@ -19,6 +19,7 @@ from spectra.report.alignment import (
     table,
     write_alignment,
 )
+from spectra.report.pairs import tree
 from spectra.report.wording import number
 from spectra.study.alignment import SCHEMA
 from tests.report.aligned import DIRECTED, document_of
@@ -231,6 +232,59 @@ def test_it_draws_offline_without_complaint(
     }
     assert asked - {page.as_uri(), "about:blank", "data:,"} == set()
     assert browser.run("map.dataset.ready") == "true"
+
+
+def in_order(document: dict[str, Any]) -> None:
+    """Give the matrices of a document the values and the order they have."""
+    ids = [model["id"] for model in document["models"]]
+    for matrix in document["matrices"]:
+        metric = matrix["metric"]
+        matrix["values"] = [
+            [None if a == b else pair(document, metric, a, b)["value"]
+             for b in ids]
+            for a in ids
+        ]  # fmt: skip
+        found = tree(np.array(matrix["values"], float))
+        matrix["order"] = [ids[i] for i in found.order]
+
+
+def test_the_tree_is_that_of_the_values_of_the_metric(
+    browser: Browser, tmp_path: Path, document: dict[str, Any]
+) -> None:
+    in_order(document)
+    browser.open(write_alignment(document, tmp_path)[0])
+    lines = (
+        "[...document.querySelectorAll('#tree path')]"
+        ".map(p => p.getAttribute('d')).join()"
+    )
+    seen = set()
+    for i, matrix in enumerate(document["matrices"]):
+        select(browser, "metric", i)
+        found = tree(np.array(matrix["values"], float))
+        joins = json.loads(browser.run("JSON.stringify(view.tree.joins)"))
+        assert joins == pytest.approx(found.joins, rel=1e-3)
+        told = browser.run("byId('tree').textContent")
+        assert f"1 − {matrix['metric']}, mean between branches" in told
+        assert "permuted" in told
+        drawn = browser.run(lines)
+        assert drawn.count("M") == 5
+        seen.add(drawn)
+        select(browser, "shown", 2)
+        assert browser.run(lines) == drawn
+    assert len(seen) == 2
+    saved = browser.run("svgOf(document.querySelector('figure'))")
+    assert "mean between branches" in saved
+    select(browser, "order", 1)
+    assert browser.run("byId('tree').clientHeight") == 0
+    assert complaints(browser) == []
+
+
+def test_an_order_that_is_no_trees_has_none(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    assert browser.run("byId('tree').clientHeight") == 0
+    assert browser.run("byId('tree-caption').hidden")
 
 
 @pytest.mark.parametrize("metric", ["mutual-knn", DIRECTED])

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import itertools
 import json
 import re
 import time
@@ -17,6 +18,7 @@ import pytest
 from spectra.core.text import printable
 from spectra.report.cohort import Cohort
 from spectra.report.page import html
+from spectra.report.pairs import MEASURES, elbows, tree
 from spectra.report.wording import number
 from spectra.subspaces.result import PopulationFit
 from tests.report.browser import Browser
@@ -224,6 +226,151 @@ def test_the_stripe_has_the_colour_of_the_group(page: Browser) -> None:
         ".slice(0, 3).join())(view.order.indexOf(5))"
     )
     assert colour == page.run("rgb(style('--g0')).join()")
+
+
+def tree_of(page: Browser) -> list[list[float]]:
+    """Return x and y of the four points of each join, as they are drawn."""
+    path = page.run("document.querySelector('#tree path').getAttribute('d')")
+    lines = re.findall(r"M([\d.]+),([\d.]+)V([\d.]+)H([\d.]+)V([\d.]+)", path)
+    return [[float(number) for number in line] for line in lines]
+
+
+def heights_of(page: Browser) -> list[float]:
+    """Return the heights of joins, read off the axis of the tree."""
+    marks = json.loads(
+        page.run(
+            "JSON.stringify([...document.querySelectorAll("
+            "'#tree text[text-anchor=end]')].map(t => [t.textContent,"
+            " Number(t.getAttribute('y')) - 4]))"
+        )
+    )
+    (low, at_low), (high, at_high) = [
+        (float(text), y) for text, y in marks if text != "chance"
+    ][:2]
+    unit = (high - low) / (at_high - at_low)
+    return sorted(low + (y - at_low) * unit for _, _, y, _, _ in tree_of(page))
+
+
+@pytest.mark.parametrize("index", range(len(MEASURES)))
+def test_the_tree_joins_checkpoints_at_one_less_their_mean_value(
+    page: Browser, fit: PopulationFit, index: int
+) -> None:
+    select(page, "measure", index)
+    found = tree(MEASURES[index].matrix(fit.layers[0]))
+    assert page.run("view.order.join()") == ",".join(map(str, found.order))
+    heights = heights_of(page)
+    assert heights == pytest.approx(sorted(1 - found.joins), abs=2e-3)
+    title, *_ = [t for t in texts(page, "#tree text") if t.startswith("1 −")]
+    assert title == f"1 − {MEASURES[index].title}, mean between branches"
+    assert "chance" in texts(page, "#tree text")
+    # Its leaves stand above the cells of the map.
+    left, cell, foot = json.loads(
+        page.run("JSON.stringify([view.left, view.cell, TREE.bottom])")
+    )
+    leaves = {
+        x
+        for x1, y1, _, x2, y2 in tree_of(page)
+        for x, y in ((x1, y1), (x2, y2))
+        if y == foot
+    }
+    assert sorted(leaves) == pytest.approx(
+        [left + (i + 0.5) * cell for i in range(20)], abs=0.1
+    )
+    feet = elbows(found.joins)[:, ::3, 0]
+    own = [(np.array([x1, x2]) - left) / cell - 0.5 for x1, _, _, x2, _ in
+           tree_of(page)]  # fmt: skip
+    assert sorted(map(tuple, feet)) == [
+        pytest.approx(pair, abs=0.02) for pair in sorted(map(tuple, own))
+    ]
+    boxes = page.run(
+        "JSON.stringify(['tree', 'map'].map(id => document.getElementById(id)"
+        ".getBoundingClientRect()).flatMap(r => [r.left, r.width]))"
+    )
+    tree_left, tree_width, *of_map = json.loads(boxes)
+    assert [tree_left, tree_width] == pytest.approx(of_map, abs=0.5)
+
+
+def test_the_tree_is_there_in_clustered_order_alone(page: Browser) -> None:
+    gone = (
+        "[document.getElementById('tree').clientHeight === 0,"
+        " document.getElementById('tree-caption').hidden,"
+        " !mapAsSvg().querySelector('path[stroke-linejoin]')].join()"
+    )
+    assert page.run(gone) == "false,false,false"
+    put(page, "order", "listed")
+    assert page.run(gone) == "true,true,true"
+    put(page, "order", "clustered")
+    assert page.run(gone) == "false,false,false"
+
+
+def test_the_tree_of_those_that_are_left_keeps_its_heights(
+    page: Browser, fit: PopulationFit
+) -> None:
+    put(page, "members", "group")
+    found = tree(MEASURES[0].matrix(fit.layers[0]))
+    left = [i for i in found.order if i % 2 == 0]
+    assert page.run("view.order.join()") == ",".join(map(str, left))
+    places = [found.order.index(i) for i in left]
+    joins = [min(found.joins[a:b]) for a, b in itertools.pairwise(places)]
+    assert heights_of(page) == pytest.approx(
+        sorted(1 - np.array(joins)), abs=2e-3
+    )
+
+
+def test_the_range_of_these_pairs_is_that_of_the_tree_too(
+    page: Browser, fit: PopulationFit
+) -> None:
+    before = tree_of(page)
+    put(page, "range", "fitted")
+    after = tree_of(page)
+    tops = [[y for _, _, y, _, _ in lines] for lines in (before, after)]
+    assert np.ptp(tops[1]) > np.ptp(tops[0])
+    bottom = page.run("TREE.bottom")
+    assert all(y <= bottom for line in after for y in line[1::3])
+    joins = tree(MEASURES[0].matrix(fit.layers[0])).joins
+    assert heights_of(page) == pytest.approx(sorted(1 - joins), abs=2e-3)
+
+
+@pytest.mark.parametrize("media", ["print", "dark"])
+def test_the_tree_is_printed_and_seen_in_the_dark(
+    page: Browser, media: str
+) -> None:
+    line = (
+        "(s => [s.clientHeight > 100, s.querySelector('g').getAttribute("
+        "'stroke') === style('--muted'), s.querySelector('g').getAttribute("
+        "'stroke')].join())(document.getElementById('tree'))"
+    )
+    usual = page.run(line)
+    scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
+    if media == "print":
+        page.call("Emulation.setEmulatedMedia", media="print")
+    else:
+        page.call("Emulation.setEmulatedMedia", features=scheme)
+    try:
+        page.until(f"({line}).startsWith('true,true')")
+        assert (page.run(line) == usual) == (media == "print")
+    finally:
+        page.call("Emulation.setEmulatedMedia", media="", features=[])
+
+
+def test_a_saved_map_has_its_tree(page: Browser, tmp_path: Path) -> None:
+    script = press("Save pairs as SVG")
+    text = saved(page, script, tmp_path, "spectra-pairs.svg").decode()
+    root = ET.fromstring(text)  # noqa: S314 - made by the page under test
+    paths = [one.get("d", "") for one in root.iter() if "d" in one.attrib]
+    assert max(path.count("M") for path in paths) == 19
+    left, top, width, height = map(float, root.attrib["viewBox"].split())
+    told = {one.text: one for one in root.iter() if one.text}
+    axis = told["1 − Cosine of the updates, mean between branches"]
+    assert axis.get("font-size") == "11"
+    # The map stands at 0: what is above it is in the picture.
+    (moved,) = [one.get("transform") for one in root if axis in list(one)]
+    assert moved == f"translate(0,{top:.0f})"
+    assert top == -page.run("TREE.height")
+    (picture,) = [one for one in root.iter() if one.tag.endswith("image")]
+    side = float(picture.attrib["width"])
+    assert float(picture.attrib["x"]) + side <= left + width
+    assert side <= top + height
 
 
 def test_the_profile_stands_at_excess_over_chance(page: Browser) -> None:
@@ -478,6 +625,11 @@ def test_a_layer_whose_map_has_no_room_has_that_of_all_layers(
     readout = texts(browser, "#readout")[0].split("\n")
     assert readout[2].startswith("Cosine, mean over layers")
     assert readout[3] == "chance 0"
+    found = tree(cohort.mean())
+    assert browser.run("view.order.join()") == ",".join(map(str, found.order))
+    assert heights_of(browser) == pytest.approx(
+        sorted(1 - found.joins), abs=2e-3
+    )
     assert complaints(browser) == []
 
 

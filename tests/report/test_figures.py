@@ -20,7 +20,7 @@ from spectra.core.errors import StorageError
 from spectra.report.figures import FIGURES, write_figures
 from spectra.report.figures.overlap import MOST
 from spectra.report.figures.style import WIDTH, shown, styled
-from spectra.report.pairs import MEASURES, clustered
+from spectra.report.pairs import MEASURES, tree
 from spectra.subspaces.result import PopulationFit
 from tests.report.sample import fit_of, report_of
 
@@ -272,10 +272,10 @@ def test_the_map_is_of_the_most_shared_layer_in_clustered_order(
         model["group"], model["init_group"] = (0 if i < 3 else i), None
     figure = drawn("overlap", report, fit)
     layer = fit.layers[5]
-    strips, _, output, *_ = figure.axes
+    _, _, strips, _, output, *_ = figure.axes
     measure = MEASURES[1]
     matrix = measure.matrix(layer)
-    order = clustered(matrix)
+    order = tree(matrix).order
     np.fill_diagonal(matrix, np.nan)
     shown_map = output.images[0].get_array().filled(np.nan)
     np.testing.assert_array_equal(shown_map, matrix[np.ix_(order, order)])
@@ -292,6 +292,27 @@ def test_the_map_is_of_the_most_shared_layer_in_clustered_order(
     assert f"overlap (chance {4 / 32:.2g})" in texts
 
 
+def test_the_trees_join_members_at_one_less_their_mean_overlap(
+    report: dict[str, Any], fit: PopulationFit
+) -> None:
+    report["layers"][5]["model_axis"]["held_out"]["effect"]["low"] = 0.5
+    figure = drawn("overlap", report, fit)
+    for measure, branches, overlaps, width in zip(
+        MEASURES[1:], figure.axes[:2], figure.axes[4:6], (48, 32), strict=True
+    ):
+        (lines,) = branches.collections
+        tops = [segment[1, 1] for segment in lines.get_segments()]
+        joins = tree(measure.matrix(fit.layers[5])).joins
+        assert sorted(tops) == pytest.approx(sorted(1 - joins))
+        (chance,) = branches.lines
+        assert list(chance.get_ydata()) == pytest.approx([1 - 4 / width] * 2)
+        assert branches.get_xlim() == overlaps.get_xlim()
+        low, high = branches.get_ylim()
+        assert low == 0
+        assert high > max(*tops, 1 - 4 / width)
+    assert figure.axes[0].get_ylabel() == "1 − overlap"
+
+
 def test_of_many_members_some_are_drawn_and_it_says_so(
     monkeypatch: pytest.MonkeyPatch,
     report: dict[str, Any], fit: PopulationFit,
@@ -299,8 +320,8 @@ def test_of_many_members_some_are_drawn_and_it_says_so(
     assert MOST == 1000
     monkeypatch.setattr("spectra.report.figures.overlap.MOST", 6)
     figure = drawn("overlap", report, fit)
-    assert figure.axes[2].get_ylabel() == "5 of 20 members"
-    assert figure.axes[2].images[0].get_array().shape == (5, 5)
+    assert figure.axes[4].get_ylabel() == "5 of 20 members"
+    assert figure.axes[4].images[0].get_array().shape == (5, 5)
 
 
 def test_what_cannot_be_held_out_is_told_in_its_place(

@@ -263,6 +263,24 @@ def test_coverage_counts_what_was_found_by_outcome(
     ]
 
 
+def test_tensors_are_counted_by_kind(
+    page: str, report: dict[str, Any], fit: PopulationFit
+) -> None:
+    table = page[page.index('data-name="tensors-by-kind"') :]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</tr>', table)
+    told = [re.sub("<.*?>", "|", row).split("|") for row in rows[:2]]
+    cells = [[cell for cell in row if cell] for row in told]
+    assert cells[0][:4] == ["attention query", "1,234", "0", "0"]
+    assert cells[1][:5] == [
+        "norm", "0", "37", "2",
+        "LIMIT_DIM 2, SKIP_EMPTY 7, SKIP_NOT_MATRIX 30",
+    ]  # fmt: skip
+    assert "".join(cells[1][5:]) == report["layers"][-1]["name"]
+    # Of a run that was measured before there were such counts.
+    del report["coverage"]
+    assert "tensors-by-kind" not in html(report, fit)
+
+
 def test_maps_beyond_the_budget_are_left_out_by_effect(
     report: dict[str, Any], fit: PopulationFit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

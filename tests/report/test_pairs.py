@@ -5,13 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
 
 from spectra.report.pairs import (
     MEASURES,
     UNDEFINED,
     clustered,
+    elbows,
     pack,
     pair_values,
+    tree,
 )
 from spectra.subspaces.result import PopulationFit
 
@@ -89,3 +93,54 @@ def test_undefined_values_do_not_stop_the_order() -> None:
     matrix = np.full((4, 4), np.nan)
     assert sorted(clustered(matrix)) == [0, 1, 2, 3]
     assert clustered(np.eye(2)) == [0, 1]
+
+
+def random_values(n: int, seed: int) -> np.ndarray:
+    values = np.random.default_rng(seed).uniform(-1, 1, (n, n))
+    values = (values + values.T) / 2
+    np.fill_diagonal(values, 1.0)
+    return values
+
+
+@pytest.mark.parametrize("n", [2, 3, 12])
+def test_branches_join_at_the_mean_value_between_them(n: int) -> None:
+    matrix = random_values(n, seed=n)
+    found = tree(matrix)
+    # Average linkage as it is defined: the two most alike become one.
+    branches = [frozenset([i]) for i in range(n)]
+    joined = {}
+    while len(branches) > 1:
+        value, a, b = max(
+            (matrix[np.ix_(sorted(a), sorted(b))].mean(), i, j)
+            for i, a in enumerate(branches)
+            for j, b in enumerate(branches[:i])
+        )
+        whole = branches[a] | branches[b]
+        joined[whole] = value
+        branches = [x for x in branches if not x < whole] + [whole]
+    for at, (i, j) in enumerate(
+        zip(found.order, found.order[1:], strict=False)
+    ):
+        smallest = min((x for x in joined if {i, j} <= x), key=len)
+        assert found.joins[at] == pytest.approx(joined[smallest])
+
+
+def test_one_member_is_a_tree_without_joins() -> None:
+    assert tree(np.eye(1)).order == [0]
+    assert tree(np.eye(1)).joins.size == 0
+    assert elbows(tree(np.eye(1)).joins).shape == (0, 4, 2)
+
+
+def test_elbows_are_those_of_a_dendrogram() -> None:
+    matrix = random_values(15, seed=4)
+    found = tree(matrix)
+    condensed = distance.squareform(1 - matrix, checks=False)
+    merged = hierarchy.linkage(condensed, "average", optimal_ordering=True)
+    drawn = hierarchy.dendrogram(merged, no_plot=True)
+    assert drawn["leaves"] == found.order
+    lines = elbows(found.joins)
+    own = np.dstack([lines[..., 0], np.nan_to_num(1 - lines[..., 1])])
+    # There the first leaf is at 5, and the others are 10 apart.
+    others = np.dstack([np.array(drawn["icoord"]) / 10 - 0.5, drawn["dcoord"]])
+    key = lambda rows: sorted(map(tuple, rows.reshape(-1, 8).round(9)))  # noqa: E731
+    assert np.allclose(key(own), key(others))

@@ -4,11 +4,18 @@ import json
 import struct
 from collections import Counter
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import spectra
+from spectra.core.catalog import Quarantined
 from spectra.weights.catalog_file import catalog_json, write_catalog
-from spectra.weights.coverage import coverage, coverage_counts
+from spectra.weights.coverage import (
+    coverage,
+    coverage_by_kind,
+    coverage_counts,
+)
 from spectra.weights.limits import Limits
 from spectra.weights.scan import scan
 from tests.weights.files import built, entry, member, zeros_file
@@ -207,3 +214,88 @@ def test_two_tensors_of_one_place_are_refused(tmp_path):
     (tmp_path / "m" / "model.safetensors").write_bytes(content)
     (refused,) = scan([tmp_path]).quarantine
     assert refused.code == "ST_OFFSETS"
+
+
+def counted(rows):
+    """Return numbers of tensors by kind, status and reason."""
+    keys = ("kind", "status", "reason")
+    return {tuple(row[k] for k in keys): row["n_tensors"] for row in rows}
+
+
+def test_kinds_count_every_tensor_once(mixed):
+    rows = coverage_by_kind(mixed)
+    assert counted(rows) == {
+        ("attention, several in one", "analysed", None): 1,
+        ("mlp", "analysed", None): 1,
+        ("embedding", "skipped", "SKIP_BOOKKEEPING"): 1,
+        ("norm", "skipped", "SKIP_NOT_MATRIX"): 1,
+        ("other", "analysed", None): 2,
+        ("other", "refused", "LIMIT_DIM"): 1,
+        ("other", "refused", "LIMIT_TENSOR_BYTES"): 1,
+        ("other", "skipped", "SKIP_INTEGER"): 1,
+    }
+    assert rows[0]["example"] == "blocks.0.attn.qkv.weight"
+    of_tensors = Counter(
+        row["status"] for row in coverage(mixed) if row["tensor"]
+    )
+    assert of_tensors == Counter(
+        row["status"] for row in rows for _ in range(row["n_tensors"])
+    )
+
+
+def test_what_a_fit_sets_aside_is_not_analysed(mixed):
+    def of(**told):
+        return {
+            (status, reason): n
+            for (kind, status, reason), n in counted(
+                coverage_by_kind(mixed, **told)
+            ).items()
+            if kind == "attention, several in one"
+        }
+
+    part = "blocks.0.attn.q"
+    names = {key.name for m in mixed.models for key, _ in m.layers}
+    assert part in names
+    of_part, of_all = [
+        Quarantined(whose, part, "NAN", "") for whose in ("m", "all")
+    ]
+    for each in (of_part, of_all):
+        assert of(refused=[each]) == {("refused", "NAN"): 1}
+    other = Quarantined("cut", part, "NAN", "")
+    assert of(refused=[other]) == {("analysed", None): 1}
+    # Of three layers one is not compared: the tensor is read all the same.
+    alone = Quarantined("", part, "TOO_FEW_MEMBERS", "")
+    assert of(left_out=[alone]) == {("analysed", None): 1}
+    whole = Quarantined("m", None, "ALONE", "")
+    assert of(left_out=[whole]) == {("skipped", "ALONE"): 1}
+    # What is said of a checkpoint's card is said of no tensor.
+    card = Quarantined("m", None, "CARD_UNREADABLE", "")
+    assert of(refused=[card]) == {("analysed", None): 1}
+    assert of(layers=["*.q"]) == {("analysed", None): 1}
+    assert of(layers=["head"]) == {("skipped", "NOT_ASKED_FOR"): 1}
+
+
+def test_a_report_says_what_became_of_tensors(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        weights = {
+            f"h.{b}.attn.q_proj.weight": rng.standard_normal((12, 10))
+            for b in range(2)
+        } | {"norm.weight": np.ones(12), "wte.weight": np.zeros((9, 12))}
+        if i == 3:
+            weights["h.1.attn.q_proj.weight"][0, 0] = np.nan
+        (tmp_path / "pop" / f"m{i}").mkdir(parents=True)
+        save_file(weights, tmp_path / "pop" / f"m{i}" / "model.safetensors")
+    catalog = spectra.scan(tmp_path / "pop")
+    expected = {
+        ("attention query", "analysed", None): 7,
+        ("attention query", "refused", "NONFINITE"): 1,
+        ("embedding", "skipped", "NOT_ASKED_FOR"): 4,
+        ("norm", "skipped", "SKIP_NOT_MATRIX"): 4,
+    }
+    for out in (None, tmp_path / "run.h5"):
+        run = spectra.fit(catalog, out, layers=["h.*"])
+        document = spectra.overlap(run).document
+        assert counted(document["coverage"]) == expected
+    stored = spectra.OverlapReport.stored(spectra.load(tmp_path / "run.h5"))
+    assert stored.document == document

@@ -4,9 +4,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from spectra.core.text import printable
 from spectra.report.document import Report, script_json
 from spectra.report.explorer import MAP_BUDGET
+from spectra.report.pairs import tree
 
 __all__ = ["drawn", "entries_of"]
 
@@ -57,7 +60,7 @@ def _metric(
     }
     return {
         "name": printable(name),
-        "order": [places[id_] for id_ in matrix["order"]],
+        **_order(matrix, places),
         "pairs": [
             [
                 places[pair["a"]],
@@ -72,6 +75,16 @@ def _metric(
         "score": _score(document, name, places),
         "weights": _weights(document, name, places),
     }
+
+
+def _order(
+    matrix: Mapping[str, Any], places: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the order of the models, and where it is of their tree that."""
+    order = [places[id_] for id_ in matrix["order"]]
+    found = tree(np.array(matrix["values"], float))
+    joins = [_rounded(value) for value in found.joins]
+    return {"order": order, "joins": joins if found.order == order else None}
 
 
 def _score(

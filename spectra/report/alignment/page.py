@@ -28,7 +28,7 @@ def html(document: Report, /) -> str:
     return rendered(
         "alignment.html",
         styles=("page.css", "alignment.css"),
-        scripts=("plot.js", "map.js", "save.js", "alignment.js"),
+        scripts=("plot.js", "map.js", "tree.js", "save.js", "alignment.js"),
         drawn=drawn(document),
         document=document,
         metrics=metrics,

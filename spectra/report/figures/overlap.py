@@ -14,10 +14,18 @@ from spectra.report.figures.style import (
     COLOURS,
     MUTED,
     blank,
+    chance_line,
     new_figure,
     shown,
 )
-from spectra.report.pairs import MEASURES, Matrix, Measure, clustered
+from spectra.report.pairs import (
+    MEASURES,
+    Matrix,
+    Measure,
+    Tree,
+    elbows,
+    tree,
+)
 from spectra.subspaces.result import LayerFit, PopulationFit
 
 if TYPE_CHECKING:
@@ -29,9 +37,11 @@ __all__ = ["CAPTION", "MOST", "draw"]
 CAPTION = (
     "Overlap of the output sides, and of the input sides, of each pair of"
     " members in the layer with the highest lower end of its effect; members"
-    " in the order of average linkage, each map its own. Strips above: members"
-    " of one lineage group, and of one random start, have one colour; grey"
-    " are members alone in theirs. Mark on the scale: chance."
+    " in the order of average linkage, each map its own. Trees above: two"
+    " branches join at one less the mean overlap between their members."
+    " Strips: members of one lineage group, and of one random start, have one"
+    " colour; grey are members alone in theirs. Mark on the scale, dashes in"
+    " the tree: chance."
 )
 
 MOST = 1000
@@ -44,7 +54,7 @@ _GROUPS = {"lineage": "group", "start": "init_group"}
 
 def draw(report: Report, fit: PopulationFit, /) -> "Figure":
     """Return the figure."""
-    figure = new_figure(2.5, between=0.02)
+    figure = new_figure(3.2, between=0.02)
     layer = _most_shared(report, fit)
     if layer is None:
         blank(figure.subplots(), "no layer could be held out")
@@ -53,7 +63,7 @@ def draw(report: Report, fit: PopulationFit, /) -> "Figure":
     models = {model["id"]: model for model in report["population"]["models"]}
     n = len(ids)
     few = range(0, n, math.ceil(n / MOST))
-    axes = figure.subplots(2, 2, height_ratios=(1, 8))
+    axes = figure.subplots(3, 2, height_ratios=(3, 1, 8))
     colours = [
         _colours([models.get(ids[i], {}).get(key) for i in few])
         for key in _GROUPS.values()
@@ -61,14 +71,16 @@ def draw(report: Report, fit: PopulationFit, /) -> "Figure":
     sides = [measure for measure in MEASURES if measure.key != "cosine"]
     for column, measure in enumerate(sides):
         matrix = measure.matrix(layer)[np.ix_(few, few)]
-        order = clustered(matrix)
+        found = tree(matrix)
+        order, chance = found.order, _chance(measure, layer)
+        _tree(axes[0, column], found, chance)
         strips = [[strip[i] for i in order] for strip in colours]
-        _strips(axes[0, column], strips, list(_GROUPS) if not column else [])
-        chance = _chance(measure, layer)
-        _map(figure, axes[1, column], matrix[np.ix_(order, order)], chance)
+        _strips(axes[1, column], strips, list(_GROUPS) if not column else [])
+        _map(figure, axes[2, column], matrix[np.ix_(order, order)], chance)
         axes[0, column].set_title(measure.title)
+    axes[0, 0].set_ylabel("1 − overlap", fontsize=6)
     of = f"{len(few)} of {n}" if len(few) < n else f"{n}"
-    axes[1, 0].set_ylabel(f"{of} members")
+    axes[2, 0].set_ylabel(f"{of} members")
     figure.suptitle(shown(layer.name, 3.3, 7), fontsize=7)
     return figure
 
@@ -94,6 +106,25 @@ def _most_shared(report: Report, fit: PopulationFit) -> LayerFit | None:
 def _chance(measure: Measure, layer: LayerFit) -> float:
     pairs = np.triu_indices(len(layer.members), 1)
     return float(measure.chance(layer)[pairs].mean())
+
+
+def _tree(axes: "Axes", found: Tree, chance: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    lines = elbows(found.joins)
+    lines[:, :, 1] = 1 - lines[:, :, 1]
+    # Leaves are at 0.
+    lines = np.nan_to_num(lines, nan=0.0)
+    axes.add_collection(
+        LineCollection(list(lines), colors="black", linewidths=0.5),
+        autolim=False,
+    )
+    chance_line(axes, 1 - chance)
+    axes.set_xlim(-0.5, len(found.order) - 0.5)
+    highest = max(float(lines[:, :, 1].max(initial=0.0)), 1 - chance)
+    axes.set_ylim(0.0, 1.05 * highest or 1.0)
+    axes.set_xticks([])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
 
 
 def _strips(

@@ -60,13 +60,21 @@ function drawMap() {
   Object.assign(view, {
     names: drawn.models, order, n: order.length, value, colour: scaled.colour, low: scaled.low,
     high: scaled.high, chance: () => scaled.mark, tone: () => null,
+    fitted: false, tree: treeOf(metric, pairs),
     told: (i, j) => textsOf(metric, at(i, j)), over: (pen) => writeValues(pen, scaled.told),
   });
   view.picture = pixels();
   paint();
+  showTree();
   if (view.visited) say();
   drawScale([[0, 0, 1]], scaled.name, scaled.told);
   map.dataset.ready = "true";
+}
+
+// That of the values, whatever the cells show.
+function treeOf(metric, pairs) {
+  if (!metric.joins || byId("order").value !== "clustered") return null;
+  return { joins: metric.joins, title: metric.name, chance: mean(pairs, "null_mean"), name: "permuted" };
 }
 
 function textsOf(metric, pair) {

@@ -82,7 +82,8 @@ function show(maps, names) {
   const value = unpack(measure, maps.members.length);
   const stays = kept();
   const listed = byId("order").value === "clustered" ? measure.order : maps.members.map((_, i) => i);
-  const order = listed.filter((i) => stays[maps.members[i]]);
+  const keeps = listed.map((i) => stays[maps.members[i]]);
+  const order = listed.filter((_, at) => keeps[at]);
   const n = order.length;
   const pairs = everyPair(order, value);
   const chance = chanceOf(maps, measure.key);
@@ -92,15 +93,22 @@ function show(maps, names) {
   }
   const low = measure.low < 0 ? -bound : 0;
   Object.assign(view, { maps, names, measure, n, value, chance, low, high: bound });
+  view.fitted = byId("range").value === "fitted";
   view.colour = colours(low, bound);
   view.order = order;
   const tone = tones(chosen.colours);
   view.tone = (i) => tone[maps.members[i]];
   view.told = pairTexts;
+  view.tree = null;
+  if (listed === measure.order && n > 1) {
+    const joins = joinsOf(decode(measure.joins, measure.low), keeps);
+    view.tree = { joins, title: measure.title, chance: meanChance(pairs), name: "chance" };
+  }
   view.row = Math.min(view.row, n - 1);
   view.col = Math.min(view.col, n - 1);
   view.picture = pixels();
   paint();
+  showTree();
   if (view.visited) say();
   drawScale(pairs);
   listRows("closest", largest(pairs, 8).map(([v, i, j]) => [names[i].name, names[j].name, number(v)]));
@@ -129,7 +137,7 @@ function paint() {
   const width = map.clientWidth;
   const named = width > 480 && (width * 0.75) / view.n > 9.5;
   const ratio = window.devicePixelRatio || 1;
-  view.names_end = named ? Math.min(180, width * 0.25) : 0;
+  view.names_end = named ? Math.min(180, width * 0.25) : view.tree ? AXIS : 0;
   view.left = view.names_end + STRIPE;
   view.cell = (width - view.left) / view.n;
   map.width = width * ratio;
@@ -201,31 +209,45 @@ function chanceText(i, j) {
   return `chance ${short(chance)}, so ${short(view.value(i, j) / chance)} times chance`;
 }
 
+const meanChance = (pairs) => pairs.reduce((sum, [, i, j]) => sum + view.chance(i, j), 0) / (pairs.length || 1);
+
 function drawScale(pairs, name = "chance", told = short) {
   const svg = byId("scale");
   svg.replaceChildren();
-  const at = (v) => ((v - view.low) / (view.high - view.low)) * 560;
+  view.scale = { mean: meanChance(pairs), name, told };
+  svg.setAttribute("viewBox", `0 0 ${svg.clientWidth} 44`);
+  paintScale(svg, svg.clientWidth);
+}
+
+function paintScale(svg, width) {
+  const { mean, name, told } = view.scale;
+  const at = (v) => ((v - view.low) / (view.high - view.low)) * width;
+  const step = width / 112;
   for (let i = 0; i < 112; i++) {
     const value = view.low + ((i + 0.5) / 112) * (view.high - view.low);
-    draw(svg, "rect", { x: i * 5, y: 0, width: 5.3, height: 12, fill: `rgb(${view.colour(value)})` });
+    draw(svg, "rect", {
+      x: i * step, y: 0, width: step + 0.3, height: 12, fill: `rgb(${view.colour(value)})`,
+      "shape-rendering": "crispEdges",
+    });
   }
   draw(svg, "text", { x: 0, y: 40 }, told(view.low));
-  draw(svg, "text", { x: 560, y: 40, "text-anchor": "end" }, told(view.high));
-  const mean = pairs.reduce((sum, [, i, j]) => sum + view.chance(i, j), 0) / (pairs.length || 1);
+  draw(svg, "text", { x: width, y: 40, "text-anchor": "end" }, told(view.high));
   const x = at(mean);
   draw(svg, "path", { d: `M${x},13 l5,9 h-10 z`, fill: style("--ink") });
-  const beside = x > 480 ? [x - 9, "end"] : [x + 9, "start"];
+  const beside = x > width - 110 ? [x - 9, "end"] : [x + 9, "start"];
   draw(svg, "text", { x: beside[0], y: 24, "text-anchor": beside[1] }, `${name} ${told(mean)}`);
 }
 
 // The map as it stands, with names: what is saved.
 function mapAsSvg() {
   const { n, order, names, picture } = view;
-  const [cell, gutter] = [Math.max(2, Math.min(12, 720 / n)), 220];
-  const side = cell * n;
+  const [cell, gutter] = [Math.max(2, Math.min(24, 720 / n)), 220];
+  const size = Math.min(11, 0.8 * cell);
+  const [side, above] = [cell * n, view.tree ? TREE.height : 0];
   const svg = document.createElementNS(SVG, "svg");
-  const scaled = byId("scale").cloneNode(true);
-  svg.setAttribute("viewBox", `0 0 ${gutter + side} ${side + 60}`);
+  const wide = Math.max(side, 320);
+  svg.setAttribute("viewBox", `0 ${-above} ${gutter + wide + 8} ${above + side + 60}`);
+  if (view.tree) drawTree(draw(svg, "g", { transform: `translate(0,${-above})` }), gutter, cell);
   draw(svg, "image", {
     x: gutter, y: 0, width: side, height: side, href: picture.toDataURL(),
     "image-rendering": "pixelated",
@@ -239,12 +261,12 @@ function mapAsSvg() {
     }
     if (cell < 5) return;
     draw(svg, "text", {
-      x: gutter - STRIPE - 6, y: (r + 0.75) * cell, "text-anchor": "end", "font-size": cell * 0.8,
+      x: gutter - STRIPE - 6, y: (r + 0.5) * cell + 0.35 * size, "text-anchor": "end", "font-size": size,
       "font-family": "monospace", fill: style("--muted"),
-    }, names[member].name.slice(-34));
+    }, names[member].name.replace(/^..+(?=.{33}$)/su, "…"));
   });
   const legendBox = draw(svg, "g", { transform: `translate(${gutter},${side + 12})`, fill: style("--muted") });
-  legendBox.append(...scaled.childNodes);
+  paintScale(legendBox, wide);
   for (const text of legendBox.querySelectorAll("text")) {
     text.setAttribute("font-family", "sans-serif");
     text.setAttribute("font-size", 11);

@@ -32,7 +32,8 @@ function drawLayer() {
 const everyLayer = {
   members: drawn.models.map((_, i) => i), width: {}, spread: null,
   measures: [{
-    key: "cosine", title: "Cosine, mean over layers", low: -1, codes: together.cosines, order: together.order,
+    key: "cosine", title: "Cosine, mean over layers", low: -1, codes: together.cosines,
+    order: together.order, joins: together.joins,
   }],
 };
 
