@@ -196,7 +196,7 @@ def canonical(name: str) -> str:
 @pytest.mark.parametrize(
     ("folder", "ours", "extras"),
     [
-        ("spectra", set(), ("table", "features", "figures")),
+        ("spectra", set(), ("dist", "table", "features", "figures")),
         ("tests", {"spectra", "analyses", "benchmarks"}, ("table", "test")),
         ("benchmarks", {"spectra", "tests"}, ("table", "test", "bench")),
     ],

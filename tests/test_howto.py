@@ -1,6 +1,13 @@
 """What the how-to pages show is carried out, block by block."""
 
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import types
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +111,84 @@ def test_gpu_page(folder: Path) -> None:
     (block,) = blocks("gpu.md", "sh")
     done = shell("\n".join(block.splitlines()[1:]), folder)
     assert done.returncode == 0, done.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_cluster_of_machines(folder: Path) -> None:
+    """Those of the page on the loopback, the hub's checkpoints in a folder."""
+    page = PAGES / "cluster.md"
+    install, local, machines, gpus = blocks_of(page, "sh")
+    assert len(blocks_of(page)) == 4 + len(blocks_of(page, "python"))
+    assert install == "pip install 'hf-spectra[dist]'\n"
+    done = shell(local.replace("run.h5", "local.h5"), folder)
+    assert done.returncode == 0, done.stderr
+
+    port = free_port()
+    *started, fit = (
+        line.split("#")[0]
+        .replace("--host HOST", f"--host 127.0.0.1 --port {port}")
+        .replace("HOST:8786", f"127.0.0.1:{port}")
+        .replace("ORG/NAME ORG/OTHER", "adapters/")
+        for line in machines.splitlines()
+    )
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
+    with (folder / "machines.log").open("wb") as log, ExitStack() as held:
+        for line in started:
+            process = held.enter_context(
+                subprocess.Popen(
+                    line.split(), cwd=folder, env=os.environ | {"PATH": path},
+                    stdout=log, stderr=log, start_new_session=True,
+                )
+            )  # fmt: skip
+            held.callback(os.killpg, process.pid, signal.SIGKILL)
+        done = shell(fit, folder)
+    assert "2 layers -> run.h5" in done.stdout, done.stderr
+    one, two = ((folder / f"{n}.h5").read_bytes() for n in ("local", "run"))
+    assert one == two
+
+    (at, *_, fit) = gpus.splitlines()
+    words = fit.split()[1:]
+    assert at.startswith("CUDA_VISIBLE_DEVICES=0 dask worker tcp://HOST:8786")
+    assert "--device cuda" in fit
+    help_ = shell("spectra fit --help", folder).stdout
+    assert all(word in help_ for word in words if word.startswith("--"))
+
+
+@pytest.mark.slow
+def test_cluster_of_slurm(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Dask's own processes in the place of jobs."""
+    from distributed import LocalCluster
+
+    class Cluster(LocalCluster):
+        def __init__(self, **options: object) -> None:
+            assert set(options) == {
+                "cores", "processes", "memory", "walltime",
+            }  # fmt: skip
+            super().__init__(
+                n_workers=0, threads_per_worker=1, dashboard_address=None
+            )
+
+        def scale(self, jobs: int) -> None:
+            super().scale(min(jobs, 2))
+
+    stand_in = types.ModuleType("dask_jobqueue")
+    stand_in.SLURMCluster = Cluster  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", stand_in)
+    monkeypatch.chdir(folder)
+    (code,) = blocks_of(PAGES / "cluster.md", "python")
+    names: dict[str, object] = {"__name__": "cluster.md"}
+    exec(code.replace("/shared/adapters", "adapters"), names)  # noqa: S102
+    names["cluster"].close()  # type: ignore[attr-defined]
+    assert (folder / "run.h5").is_file()
 
 
 @pytest.mark.parametrize(

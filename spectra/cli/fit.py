@@ -46,6 +46,7 @@ def command(
     memory: options.Memory = "4GiB",
     max_stream: options.MaxStream = "1GiB",
     workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     save_directions: options.SaveDirections = False,
     recipe: options.Recipes = [],
     metrics: options.Metrics = False,

@@ -46,6 +46,7 @@ __all__ = [
     "Revision",
     "RunFile",
     "SaveDirections",
+    "Scheduler",
     "Search",
     "Seed",
     "Sort",
@@ -225,6 +226,9 @@ MaxStream = Annotated[
     _fit("max_stream", "--max-stream", metavar="BYTES", parser=parse_bytes),
 ]
 Workers = Annotated[int, _fit("workers", "--workers", min=0)]
+Scheduler = Annotated[
+    str | None, _fit("scheduler", "--scheduler", metavar="ADDRESS|local")
+]
 SaveDirections = Annotated[bool, _fit("save_directions", "--save-directions")]
 Metrics = Annotated[bool, _fit("metrics", "--metrics")]
 Recipes = Annotated[list[str], _fit("recipe", "--recipe", metavar="NAME")]

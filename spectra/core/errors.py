@@ -18,7 +18,8 @@ A `Quarantine` never leaves the stage that raised it: it becomes a
 `~spectra.core.catalog.Quarantined` record, and the rest goes on.
 """
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 __all__ = [
     "AuthError",
@@ -38,6 +39,19 @@ class SpectraError(Exception):
 
     exit_code: ClassVar[int] = 1
     code: str = "E_BUG"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return how another process makes it again, whatever it took."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(
+    kind: type[SpectraError], words: tuple[Any, ...], fields: Mapping[str, Any]
+) -> SpectraError:
+    error = kind.__new__(kind, *words)
+    error.args = words
+    error.__dict__.update(fields)
+    return error
 
 
 class UsageError(SpectraError, ValueError):
@@ -114,8 +128,10 @@ class IntegrityError(SpectraError, ValueError):
         super().__init__(f"{path} {what}; {advice}")
 
 
-class BudgetError(SpectraError, MemoryError):
+class BudgetError(MemoryError, SpectraError):
     """A step would need more memory than it was given; it was not started."""
+
+    # MemoryError stands first: it alone makes its kind without a call.
 
     exit_code = 8
     code = "E_MEMORY"

@@ -17,6 +17,7 @@ __all__ = [
     "as_fields",
     "as_json",
     "help_of",
+    "settings_of",
 ]
 
 
@@ -94,6 +95,11 @@ class FitSettings:
     )
     workers: int = _setting(
         0, "Layers computed at the same time; 0 for one a core."
+    )
+    scheduler: str | None = _setting(
+        None,
+        "Dask scheduler whose workers compute, as tcp://HOST:8786; or local:"
+        " --workers processes of this machine. --memory is each worker's.",
     )
     max_stream: int = _setting(
         2**30,
@@ -205,6 +211,15 @@ def as_fields(settings: Any, /) -> dict[str, Any]:
 def as_json(settings: Any, /) -> dict[str, Any]:
     """Return a settings value as a dictionary that `json` can write."""
     return {name: _plain(v) for name, v in as_fields(settings).items()}
+
+
+def settings_of(fields: Mapping[str, Any], /) -> FitSettings:
+    """Return the settings of a fit that `as_json` made a dictionary of."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in fields.items()
+    }
+    return FitSettings(**values)
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from spectra.core.catalog import Quarantined
 from spectra.store.layers import arrays_of, header_of, read_layer
 from spectra.subspaces.result import LayerOutcome
 
-__all__ = ["header_within", "pack", "read_unit", "write_unit"]
+__all__ = ["header_within", "pack", "read_unit", "unpack", "write_unit"]
 
 _RECORDS = ("quarantine", "left_out")
 
@@ -34,6 +34,13 @@ def pack(outcome: LayerOutcome, /) -> bytes:
     arrays = {} if layer is None else arrays_of(layer)
     whole = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     return save({"header": np.frombuffer(text, np.uint8), **whole})
+
+
+def unpack(data: bytes, /) -> LayerOutcome:
+    """Return the outcome that `pack` made these bytes of."""
+    with h5py.File("unit", "w", driver="core", backing_store=False) as file:
+        write_unit(file, data)
+        return read_unit(file)
 
 
 def header_within(path: Path, /) -> dict[str, Any]:
@@ -64,4 +71,5 @@ def read_unit(group: h5py.Group, /) -> LayerOutcome:
         name: tuple(Quarantined(**record) for record in records[name])
         for name in _RECORDS
     }
-    return LayerOutcome(read_layer(group), **found)
+    is_there = json.loads(group["header"].asstr()[()]) is not None
+    return LayerOutcome(read_layer(group) if is_there else None, **found)

@@ -20,7 +20,7 @@ from spectra.core.text import printable
 from spectra.store.atomic import replacing
 from spectra.store.outputs import check_output
 from spectra.study.again import Again, members_again, require_same
-from spectra.study.fit import how_of
+from spectra.study.how import how_of
 from spectra.study.scan import opening
 from spectra.subspaces.joint import joint_subspace
 from spectra.subspaces.layer import LayerTask, digests, fit_layer

@@ -1,24 +1,15 @@
 """The one pass over the weights of a population, layer by layer."""
 
-import platform
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from threadpoolctl import threadpool_info
-
-from spectra.backend.device import open_device
-from spectra.backend.memory import Budget
 from spectra.core.catalog import Catalog, Quarantined
 from spectra.core.errors import UsageError
 from spectra.core.events import Observer
-from spectra.core.places import cache_folder
-from spectra.core.provenance import versions
 from spectra.core.settings import FitSettings, as_json
 from spectra.store.journal import Journal, Unit, journal
 from spectra.store.outputs import check_output
@@ -26,20 +17,15 @@ from spectra.store.runfile import asked_of, is_run, read
 from spectra.store.writing import Asked, tidy, write_run
 from spectra.study.each import Each, InMemory, Watch
 from spectra.study.keys import NOT_PART_OF_THE_RESULT, keys_of
-from spectra.study.plan import workers_within
-from spectra.study.scan import opening
+from spectra.study.local import Here
 from spectra.study.tasks import ZERO, Work, work_of
 from spectra.subspaces.layer import LayerTask
-from spectra.subspaces.products import Pass
 from spectra.subspaces.result import LayerFit, LayerOutcome, PopulationFit
-from spectra.weights.bytes import Opener
 
-__all__ = ["OF_THE_WEIGHTS", "fit_population", "how_of"]
+if TYPE_CHECKING:
+    from spectra.study.cluster import There
 
-_OUR_BLAS = re.compile("numpy|scipy")
-"""In the paths of libraries that come with the packages we compute with."""
-
-_PRECISIONS = {"f32": np.float32, "f64": np.float64}
+__all__ = ["OF_THE_WEIGHTS", "fit_population"]
 
 OF_THE_WEIGHTS = frozenset({"NONFINITE", "OVERFLOW", "UNDERFLOW"})
 """Faults of what is stored: another fit would find them too."""
@@ -81,60 +67,90 @@ def fit_population(
     work = work_of(catalog, settings)
     if out is not None:
         check_output(out, is_ours=is_run, inputs=work.files)
-        if (done := _finished(out, catalog, work)) is not None:
+    with _place(work.settings) as place:
+        asked = _Asked(catalog, work, place.environment)
+        if out is not None and (done := _finished(out, asked)) is not None:
             return done
-    workers = workers_within(work.tasks, work.settings)
-    stream = work.settings.max_stream
-    with opening(work.files, max_stream=stream) as opener:
-        how = how_of(work.settings, workers=workers, opener=opener)
-        each = Each(work.tasks, how, workers, on_event, on_loss)
-        if out is None:
-            return _in_memory(catalog, work, each)
-        _into(out, catalog, work, each)
+        with place.engine(work) as engine:
+            each = Each(work.tasks, engine, on_event, on_loss)
+            if out is None:
+                return _in_memory(asked, each)
+            _into(out, asked, each)
     return read(out)
 
 
-def _in_memory(catalog: Catalog, work: Work, each: Each) -> PopulationFit:
-    tasks = {str(n): task for n, task in enumerate(work.tasks)}
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is fitted, and what its last bits hang on."""
+
+    catalog: Catalog
+    work: Work
+    environment: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return those that the result hangs on."""
+        return {
+            name: value
+            for name, value in as_json(self.work.settings).items()
+            if name not in NOT_PART_OF_THE_RESULT
+        }
+
+    def keyed(self) -> dict[str, LayerTask]:
+        """Return the layers by what each unit is known by."""
+        keys = keys_of(self.work.tasks, self.settings, self.environment)
+        return dict(zip(keys, self.work.tasks, strict=True))
+
+    def of_file(self, keys: Iterable[str]) -> Asked:
+        """Return what a run file says of it.
+
+        However the sources were named: the same run, the same bytes.
+        """
+        catalog = replace(self.catalog, sources=())
+        return Asked(tuple(keys), catalog, self.work.base)
+
+
+@contextmanager
+def _place(settings: FitSettings) -> Iterator["Here | There"]:
+    """Give the place where layers are fitted."""
+    if settings.scheduler is None:
+        yield Here(settings)
+        return
+    from spectra.study.cluster import connected
+
+    with connected(settings) as there:
+        yield there
+
+
+def _in_memory(asked: _Asked, each: Each) -> PopulationFit:
+    tasks = asked.keyed()
     found = dict(each(tasks, InMemory()))
     outcomes = [found[key] for key in tasks]
     layers = [one.fit for one in outcomes if one.fit is not None]
-    return _population(catalog, work, outcomes, layers)
+    return _population(asked, outcomes, layers)
 
 
-def _into(out: Path, catalog: Catalog, work: Work, each: Each) -> None:
+def _into(out: Path, asked: _Asked, each: Each) -> None:
     """Write a run file; what an earlier try has finished is not done again."""
-    tasks = _keyed(work)
+    tasks = asked.keyed()
     with journal(out) as kept, _telling(kept, len(tasks)):
         units = {key: unit for key in tasks if (unit := _lasting(kept, key))}
         waiting = {k: task for k, task in tasks.items() if k not in units}
         units |= each(waiting, kept)
         found = [units[key] for key in tasks]
-        fit = _population(catalog, work, found, [])
-        write_run(out, kept, found, fit, _asked(catalog, work, tasks))
+        fit = _population(asked, found, [])
+        write_run(out, kept, found, fit, asked.of_file(tasks))
 
 
-def _keyed(work: Work) -> dict[str, LayerTask]:
-    settings = _of_the_result(work.settings)
-    keys = keys_of(work.tasks, settings, _environment(work.settings))
-    return dict(zip(keys, work.tasks, strict=True))
-
-
-def _asked(catalog: Catalog, work: Work, keys: Iterable[str]) -> Asked:
-    # However the sources were named: the same run, the same bytes.
-    return Asked(tuple(keys), replace(catalog, sources=()), work.base)
-
-
-def _finished(out: Path, catalog: Catalog, work: Work) -> PopulationFit | None:
+def _finished(out: Path, asked: _Asked) -> PopulationFit | None:
     """Return the run that stands there, where a fit would make the same."""
     if not out.exists():
         return None
-    asked = _asked(catalog, work, _keyed(work))
-    if asked_of(out) != asked.digest:
+    if asked_of(out) != asked.of_file(asked.keyed()).digest:
         return None
     tidy(out)
     run = read(out)
-    own = set(run.quarantine) - set(catalog.quarantine)
+    own = set(run.quarantine) - set(asked.catalog.quarantine)
     return run if _lasts(own) else None
 
 
@@ -167,8 +183,7 @@ def _telling(kept: Journal, total: int) -> Iterator[None]:
 
 
 def _population(
-    catalog: Catalog,
-    work: Work,
+    asked: _Asked,
     found: Sequence[LayerOutcome | Unit],
     layers: list[LayerFit],
 ) -> PopulationFit:
@@ -179,6 +194,7 @@ def _population(
     UsageError
         When no layer has two distinct members.
     """
+    catalog, work = asked.catalog, asked.work
     quarantine = [record for unit in found for record in unit.quarantine]
     left_out = [record for unit in found for record in unit.left_out]
     if not any(unit.has_layer for unit in found):
@@ -189,8 +205,8 @@ def _population(
         quarantine=(*catalog.quarantine, *quarantine),
         n_scanned=len(catalog.models) + _lost_models(catalog),
         started_from_zero=work.settings.base == ZERO,
-        settings=_of_the_result(work.settings),
-        environment=_environment(work.settings),
+        settings=asked.settings,
+        environment=asked.environment,
         left_out=(*work.left_out, *left_out),
     )
 
@@ -205,69 +221,6 @@ def _nothing_left(records: Iterable[Quarantined]) -> UsageError:
     )
 
 
-def _of_the_result(settings: FitSettings) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in as_json(settings).items()
-        if name not in NOT_PART_OF_THE_RESULT
-    }
-
-
 def _lost_models(catalog: Catalog) -> int:
     present = {model.id for model in catalog.models}
     return len({q.id for q in catalog.quarantine} - present)
-
-
-def _environment(settings: FitSettings) -> dict[str, Any]:
-    pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
-    # Others may have been loaded by whoever imported us.
-    ours = [p for p in pools if _OUR_BLAS.search(p["filepath"])]
-    blas = sorted(
-        f"{pool['internal_api']} {pool['version']}"
-        f" {pool.get('architecture', '')}".strip()
-        for pool in ours or pools
-    )
-    return {
-        "versions": versions(),
-        "machine": platform.machine(),
-        "device": open_device(settings.device).name,
-        "blas": blas,
-    }
-
-
-def how_of(settings: FitSettings, /, *, workers: int, opener: Opener) -> Pass:
-    """Return how each of `workers` computes its layers.
-
-    Parameters
-    ----------
-    settings
-        What was asked for.
-    workers
-        Who share the memory.
-    opener
-        Opens the files of checkpoints.
-
-    Raises
-    ------
-    UsageError
-        When there is no such device or precision.
-    """
-    if settings.precision not in _PRECISIONS:
-        raise UsageError(
-            "E_PRECISION",
-            f"there is no precision {settings.precision!r}",
-            advice="use f32 or f64",
-        )
-    device = open_device(settings.device)
-    device.runtime.limit(settings.memory)
-    return Pass(
-        rank=settings.rank,
-        device=device,
-        dtype=_PRECISIONS[settings.precision],
-        budget=Budget.of_process(settings.memory, workers=workers),
-        save=settings.save_directions,
-        spill=cache_folder() / "spill",
-        opener=opener,
-        recipes=settings.recipe,
-        metrics=settings.metrics,
-    )

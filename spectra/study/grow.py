@@ -13,7 +13,7 @@ from typing import Any
 from spectra.core.catalog import Catalog, Checkpoint, Quarantined
 from spectra.core.errors import IntegrityError, Quarantine, UsageError
 from spectra.core.events import Observer
-from spectra.core.settings import FitSettings, as_json
+from spectra.core.settings import FitSettings, as_json, settings_of
 from spectra.hub.files import is_remote
 from spectra.store.outputs import check_output
 from spectra.store.runfile import is_run, read, read_population
@@ -26,7 +26,7 @@ from spectra.subspaces.result import PopulationFit
 from spectra.weights.bytes import FileSource
 from spectra.weights.population import joined
 
-__all__ = ["Guard", "fit_into", "plan_into", "settings_of"]
+__all__ = ["Guard", "fit_into", "plan_into"]
 
 _FREE = (*NOT_PART_OF_THE_RESULT, "device")
 """Settings that may change from one addition to the next."""
@@ -160,11 +160,6 @@ def _settings(
         )
     free = {name: given[name] for name in _FREE if name in given}
     return replace(settings_of(held), **free)
-
-
-def settings_of(held: Mapping[str, Any], /) -> FitSettings:
-    """Return the settings that a run file holds."""
-    return FitSettings(**dict(held) | {"layers": tuple(held["layers"])})
 
 
 def _same_base(held: str | None, asked: str | None) -> bool:

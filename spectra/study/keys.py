@@ -9,7 +9,7 @@ from spectra.subspaces.layer import LayerTask
 
 __all__ = ["NOT_PART_OF_THE_RESULT", "keys_of"]
 
-NOT_PART_OF_THE_RESULT = ("max_stream", "memory", "workers")
+NOT_PART_OF_THE_RESULT = ("max_stream", "memory", "scheduler", "workers")
 """Settings that change how long a fit takes, but not a bit of its result."""
 
 

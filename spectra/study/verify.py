@@ -9,12 +9,13 @@ from typing import Any, Literal
 from spectra.core.catalog import Quarantined
 from spectra.core.errors import IntegrityError
 from spectra.core.events import Observer
+from spectra.core.settings import settings_of
 from spectra.store.journal import journal, work_folder
 from spectra.store.runfile import is_run, read
 from spectra.store.seal import is_whole
 from spectra.store.writing import adding_report, examine
 from spectra.study.fit import fit_population
-from spectra.study.grow import Guard, settings_of
+from spectra.study.grow import Guard
 from spectra.subspaces.result import PopulationFit
 from spectra.weights.catalog_file import catalog_from
 

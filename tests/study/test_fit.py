@@ -18,7 +18,7 @@ from spectra.backend.memory import Budget
 from spectra.core.errors import BudgetError, UsageError
 from spectra.core.settings import FitSettings
 from spectra.statistics.sides import null as side_null
-from spectra.study import fit as study_fit
+from spectra.study import how
 from spectra.study.plan import plan
 from spectra.subspaces.dense import dense_memory, plan_dense
 from spectra.weights.bytes import FileSource
@@ -496,7 +496,7 @@ def test_every_device_gives_the_same_run(tmp_path, device, monkeypatch):
     adapted, _ = adapters(tmp_path / "a", [3, 3, 2], {"q": (20, 16)})
     catalog = spectra.scan(folder, adapted)
     expected = spectra.fit(catalog, device="cpu", save_directions=True)
-    monkeypatch.setattr(study_fit, "open_device", lambda name: device)
+    monkeypatch.setattr(how, "open_device", lambda name: device)
     found = spectra.fit(catalog, save_directions=True)
     for one, other in zip(
         expected.value.layers, found.value.layers, strict=True
@@ -528,7 +528,7 @@ def test_words_less_a_base_are_the_same_on_every_device(
     folder, _, _ = dense(tmp_path, 4, SHAPES, dtype="BF16", spread=0.1)
     catalog, base = spectra.scan(folder), str(tmp_path / "base")
     expected = spectra.fit(catalog, base=base, device="cpu")
-    monkeypatch.setattr(study_fit, "open_device", lambda name: device)
+    monkeypatch.setattr(how, "open_device", lambda name: device)
     found = spectra.fit(catalog, base=base)
     for one, other in zip(
         expected.value.layers, found.value.layers, strict=True
@@ -556,7 +556,7 @@ class Full(HostRuntime):
 def test_a_device_is_held_to_the_memory_of_the_run(tmp_path, monkeypatch):
     folder, _, _ = dense(tmp_path, 3, SHAPES)
     full = replace(second_device(), runtime=Full())
-    monkeypatch.setattr(study_fit, "open_device", lambda name: full)
+    monkeypatch.setattr(how, "open_device", lambda name: full)
     out = tmp_path / "run.h5"
     with pytest.raises(BudgetError, match="array-api-strict needs 3 MiB"):
         spectra.fit(spectra.scan(folder), out, memory=2**31, workers=2)

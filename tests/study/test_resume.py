@@ -121,7 +121,7 @@ def test_what_is_not_the_same_is_fitted_again(
         os.utime(file, ns=(1, 1))
     elif which == "versions":
         monkeypatch.setattr(
-            "spectra.study.fit.versions", lambda: {"numpy": "another"}
+            "spectra.study.how.versions", lambda: {"numpy": "another"}
         )
     else:
         unit = next(work_folder(run).glob("[!.]*.*"))
