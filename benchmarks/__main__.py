@@ -14,6 +14,7 @@ from benchmarks.page import DOCS, put, table
 SCRIPTS = (
     "start", "lora", "dense", "decompositions", "inspection", "pairs",
     "overlap", "plan", "merging", "alignment", "headline", "report_page",
+    "cluster", "scale",
 )  # fmt: skip
 
 

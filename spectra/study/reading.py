@@ -67,13 +67,17 @@ class Reading:
         return files.missing(self.whole) if isinstance(files, HubFiles) else ()
 
 
-def reading_of(tasks: Iterable[LayerTask], /) -> Reading:
+def reading_of(
+    tasks: Iterable[LayerTask], /, *, room: int | None = None
+) -> Reading:
     """Return which files of a hub are read whole, and what of the others.
 
     Parameters
     ----------
     tasks
         The layers of a fit.
+    room
+        Bytes that the cache may take; of the disk it is on where none.
     """
     wanted: dict[str, set[TensorRef]] = {}
     files: dict[str, FileRef] = {}
@@ -86,7 +90,8 @@ def reading_of(tasks: Iterable[LayerTask], /) -> Reading:
         for path, file in sorted(files.items())
         if _is_worth(file, wanted[path])
     ]
-    if whole and sum(file.nbytes for file in whole) > _room():
+    room = _room() if room is None else room
+    if sum(file.nbytes for file in whole) > room:
         whole = []
     fetched = {file.path for file in whole}
     return Reading(
