@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import scale
 from benchmarks.scale import POPULATIONS, Site, Unit, makespan, units_of
+from spectra.study import work
 from spectra.weights.records import checkpoint_from, checkpoint_record
 from tests.test_docs import DOCS
 
@@ -95,3 +96,10 @@ def test_units_are_all_layers_and_all_bytes():
     assert reading.whole == ()
     assert units[0].nbytes == 3 * 4 * 2**28
     assert units[0].requests == 3 * 16
+
+
+def test_when_pairs_take_as_long_as_reading():
+    assert 2 * work._ENTRY == 1400
+    assert round(2 * work._FACTOR / 16, -1) == 240
+    assert "from about 1,400 full weights on" in PAGE
+    assert "from about 240 adapters of rank 16 on" in PAGE

@@ -81,6 +81,18 @@ def command(
         f" {plan.workers} workers, {_size(plan.disk_bytes)} of disk,"
         f" about {plan.seconds:.0f} s"
     )
+    if plan.layers_on_disk:
+        console.say(
+            f"{plan.layers_on_disk} layers do not fit with all checkpoints:"
+            " these are read once, wait on the disk, and are multiplied in"
+            " blocks of columns"
+        )
+    if plan.pairs_share > _MOSTLY:
+        console.say(
+            f"{plan.pairs_share:.0%} of the arithmetic is products of all"
+            " pairs: half as many checkpoints (--match, --limit) take a"
+            " quarter of it"
+        )
     if plan.sides_asked:
         sides = plan.sides_asked + plan.sides_unasked
         console.say(
@@ -88,6 +100,10 @@ def command(
             " with overlap --null side-strength: about"
             f" {plan.side_null_seconds:.0f} s of one core"
         )
+
+
+_MOSTLY = 0.5
+"""A share from which a sample saves more than the bytes that it leaves."""
 
 
 def _size(nbytes: int) -> str:

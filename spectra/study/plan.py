@@ -16,7 +16,7 @@ from spectra.study.metrics import metrics_nbytes
 from spectra.study.reading import reading_of
 from spectra.study.scan import opening
 from spectra.study.tasks import work_of
-from spectra.study.work import product_rate, products_of
+from spectra.study.work import pairs_of, product_rate, products_of
 from spectra.subspaces.alignment import alignment_memory
 from spectra.subspaces.dense import dense_memory, plan_dense
 from spectra.subspaces.layer import LayerTask, kept_nbytes
@@ -59,6 +59,11 @@ class Plan:
         files that are fetched whole, and of the layers that are kept on the
         disk while they are fitted, since all their members do not fit the
         memory.
+    layers_on_disk
+        How many those are, of which all members do not fit.
+    pairs_share
+        Of the arithmetic, what is products of all pairs of members: the part
+        that fewer members make less, and more than they are fewer.
     sides_unasked, sides_asked
         Sides of layers whose null `overlap` draws by itself, and sides of
         which it takes so long that it is drawn only on request.
@@ -78,6 +83,8 @@ class Plan:
     disk_bytes: int
     seconds: float
     workers: int
+    layers_on_disk: int
+    pairs_share: float
     sides_unasked: int
     sides_asked: int
     side_null_seconds: float
@@ -141,6 +148,10 @@ def plan(catalog: Catalog, settings: FitSettings, /) -> Plan:
             1,
         ),
         workers=workers,
+        layers_on_disk=sum(cost.spilled > 0 for cost in costs),
+        pairs_share=round(
+            sum(pairs_of(task, settings) for task in work.tasks) / products, 3
+        ),
         sides_unasked=len(sides) - len(asked),
         sides_asked=len(asked),
         side_null_seconds=sum(asked),

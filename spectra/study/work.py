@@ -18,7 +18,7 @@ from spectra.subspaces.layer import LayerTask
 from spectra.subspaces.lowrank import is_cheaper_streamed
 from spectra.subspaces.products import FEW
 
-__all__ = ["product_rate", "products_of"]
+__all__ = ["pairs_of", "product_rate", "products_of"]
 
 _PROBE = 512
 
@@ -62,22 +62,45 @@ def product_rate() -> float:
 
 def products_of(task: LayerTask, settings: FitSettings, /) -> float:
     """Return the products that take as long as a layer."""
-    wide = 2.0 if _in_float64(task, settings) else 1.0
-    ranks = [
-        source.rank
-        for _, _, source in task.holders
-        if isinstance(source, LowRankSource)
-    ]
+    wide, ranks = _width(task, settings), _ranks(task)
+    found = pairs_of(task, settings)
     if ranks:
-        found = _of_adapters(task.key.shape, ranks, settings.rank, wide)
+        found += _of_adapters(task.key.shape, ranks, settings.rank, wide)
     else:
         n = len(task.holders)
-        found = _of_full(task.key.shape, n, settings.rank, wide)
+        found += _of_full(task.key.shape, n, settings.rank)
     if settings.metrics:
         found += len(task.holders) * _of_spectrum(task.key.shape)
     if task.base is not None or task.beside is not None:
         found += _beside(task.key.shape, sum(ranks))
     return found
+
+
+def pairs_of(task: LayerTask, settings: FitSettings, /) -> float:
+    """Return those of all pairs of members: they grow with N^2.
+
+    All others grow with the members alone, as their bytes do.
+    """
+    wide, ranks, shape = _width(task, settings), _ranks(task), task.key.shape
+    if not ranks:
+        return wide * float(len(task.holders)) ** 2 * shape[0] * shape[1] / 2
+    rows, both = float(sum(ranks)), sum(shape)
+    n, r = len(ranks), max(ranks)
+    if is_cheaper_streamed(n, r, *shape):
+        lead = float(sum(min(r, settings.rank) for r in ranks))
+        entries = float(n) * shape[0] * shape[1] * (n + 2 * r)
+        return wide * (entries + lead**2 * both / 2) + _PAIR * lead**2 / 2
+    return wide * rows**2 * both / 2 + _PAIR * rows**2 / 2
+
+
+def _ranks(task: LayerTask) -> list[int]:
+    sources = (source for _, _, source in task.holders)
+    return [s.rank for s in sources if isinstance(s, LowRankSource)]
+
+
+def _width(task: LayerTask, settings: FitSettings) -> float:
+    """Return how many products of float32 one of the layer's takes."""
+    return 2.0 if _in_float64(task, settings) else 1.0
 
 
 def _of_spectrum(shape: tuple[int, int]) -> float:
@@ -93,16 +116,9 @@ def _in_float64(task: LayerTask, settings: FitSettings) -> bool:
 def _of_adapters(
     shape: tuple[int, int], ranks: list[int], rank: int, wide: float
 ) -> float:
-    rows, both = float(sum(ranks)), sum(shape)
-    lead = float(sum(min(r, rank) for r in ranks))
-    n, r = len(ranks), max(ranks)
-    if is_cheaper_streamed(n, r, *shape):
-        entries = float(n) * shape[0] * shape[1] * (n + 2 * r)
-        gram = wide * (entries + lead**2 * both / 2) + _PAIR * lead**2 / 2
-    else:
-        gram = wide * rows**2 * both / 2 + _PAIR * rows**2 / 2
+    rows, lead = float(sum(ranks)), float(sum(min(r, rank) for r in ranks))
     sides = sum(_of_stack(q, d) for q in (rows, lead) for d in shape)
-    return _FACTOR * rows * both + gram + wide * sides
+    return _FACTOR * rows * sum(shape) + wide * sides
 
 
 def _of_stack(rows: float, d: int) -> float:
@@ -113,7 +129,7 @@ def _of_stack(rows: float, d: int) -> float:
     return rows * d * narrow / 2 + _EIGEN * narrow**3
 
 
-def _of_full(shape: tuple[int, int], n: int, rank: int, wide: float) -> float:
+def _of_full(shape: tuple[int, int], n: int, rank: int) -> float:
     small, large = min(shape), max(shape)
     size = float(small) * large
     if small <= SMALL_SIDE:
@@ -124,8 +140,7 @@ def _of_full(shape: tuple[int, int], n: int, rank: int, wide: float) -> float:
     sums = _TOTAL * sum(float(d) ** 2 for d in shape if d <= WIDE)
     if large <= WIDE:
         sums += size * large / 2
-    member = _ENTRY * size + triplets + sums
-    return n * member + wide * float(n) ** 2 * size / 2
+    return n * (_ENTRY * size + triplets + sums)
 
 
 def _beside(shape: tuple[int, int], rows: int) -> float:

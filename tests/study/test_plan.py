@@ -8,7 +8,9 @@ import textwrap
 import numpy as np
 import pytest
 
+from benchmarks.scale import Population, units_of
 from spectra.study.work import product_rate
+from spectra.weights.catalog_file import write_catalog
 from tests.checkpoints import write_adapter, write_dense
 
 MEASURE = """
@@ -159,3 +161,45 @@ def test_a_plan_knows_what_is_kept_on_the_disk(tmp_path):
 def test_the_rate_is_measured():
     """Not a constant: of this machine, in a plausible range."""
     assert 1e7 < product_rate() < 1e13
+
+
+def plan_of(population, tmp_path, **options):
+    """Return the plan of a population of a hub that nobody serves, told."""
+    path = tmp_path / "catalog.jsonl"
+    write_catalog(population.catalog(), path)
+    words = [f"--{name}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", "spectra", "plan", str(path), *words]
+    told = [
+        subprocess.run(
+            [*command, *more], capture_output=True, text=True, check=True
+        ).stdout
+        for more in ((), ("--json",))
+    ]
+    return told[0], json.loads(told[1])
+
+
+def test_a_plan_says_how_much_pairs_are(tmp_path):
+    """Of adapters N^2 r^2 (out + in) / 2 products, and 1000 a pair of rows."""
+    many = Population("many", 900, {"q": (1024, 1024)}, "BF16", rank=16)
+    told, found = plan_of(many, tmp_path)
+    rows = 900 * 16
+    pairs = rows**2 * (1024 + 1024) / 2 + 1000 * rows**2 / 2
+    whole = sum(unit.products for unit in units_of(many)[1])
+    assert found["pairs_share"] == pytest.approx(pairs / whole, abs=1e-3)
+    assert found["pairs_share"] > 0.5
+    assert f"{pairs / whole:.0%} of the arithmetic is products of" in told
+    few = Population("few", 90, {"q": (1024, 1024)}, "BF16", rank=16)
+    told, found = plan_of(few, tmp_path)
+    assert found["pairs_share"] < 0.5
+    assert "of the arithmetic" not in told
+
+
+def test_a_plan_says_what_waits_on_the_disk(tmp_path):
+    shapes = {"a": (2048, 1024), "b": (2048, 1024), "c": (64, 32)}
+    large = Population("large", 60, shapes, "BF16")
+    told, found = plan_of(large, tmp_path, workers=1, memory="600MiB")
+    assert found["layers_on_disk"] == 2
+    assert "2 layers do not fit with all checkpoints" in told
+    told, found = plan_of(large, tmp_path, workers=1, memory="8GiB")
+    assert found["layers_on_disk"] == 0
+    assert "do not fit" not in told
