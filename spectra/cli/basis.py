@@ -36,9 +36,11 @@ def command(
     """
     from spectra.study.basis import write_basis
 
-    basis = write_basis(
-        spectra.load(run).value, out, k=k, axis=axis, layers=tuple(layers)
-    )
+    with console.observer("writing") as watch:
+        basis = write_basis(
+            spectra.load(run).value, out, k=k, axis=axis,
+            layers=tuple(layers), on_event=watch,
+        )  # fmt: skip
     if json:
         console.document(
             {

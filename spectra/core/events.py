@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Observer", "Progress"]
+__all__ = ["Observer", "Progress", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,39 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts units of a stage that read bytes, and tells of each.
+
+    Attributes
+    ----------
+    on_event
+        Told; None for nobody.
+    stage, total, nbytes_total, done, nbytes_done
+        As of `Progress`.
+    """
+
+    on_event: Observer | None
+    stage: str
+    total: int
+    nbytes_total: int
+    done: int = 0
+    nbytes_done: int = 0
+
+    def tell(self, subject: str, nbytes: int, /) -> None:
+        """Tell of one more unit that is finished, and the bytes it took."""
+        self.done, self.nbytes_done = self.done + 1, self.nbytes_done + nbytes
+        if self.on_event is not None:
+            self.on_event(
+                Progress(
+                    self.stage,
+                    self.done,
+                    self.total,
+                    subject,
+                    nbytes,
+                    self.nbytes_done,
+                    self.nbytes_total,
+                )
+            )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spectra.backend.memory import Budget
 from spectra.core.errors import IntegrityError, Quarantine, UsageError
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer, Tally
 from spectra.core.settings import FitSettings
 from spectra.core.text import printable
 from spectra.store.atomic import replacing
@@ -156,6 +156,8 @@ def write_basis(  # noqa: PLR0913 - one a question
     read = {file for _, task in tasks for file in task.files}
     check_output(path, is_ours=is_basis, inputs=read)
     members = {names[_identity(layer)]: layer.members for layer, _ in tasks}
+    nbytes = sum(task.nbytes for _, task in tasks)
+    tally = Tally(on_event, "basis", len(tasks), nbytes)
     with opening(read) as opener:
         asked = _Asked(fit, max(counts), axis, opener, memory)
         regions = [
@@ -167,12 +169,9 @@ def write_basis(  # noqa: PLR0913 - one a question
         header, start = _header(regions, _metadata(members, asked))
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(header)
-            for done, region in enumerate(regions, start=1):
+            for (_, task), region in zip(tasks, regions, strict=True):
                 start = _write(file, region, start)
-                if on_event is not None:
-                    on_event(
-                        Progress("basis", done, len(regions), region.subject)
-                    )
+                tally.tell(region.subject, task.nbytes)
     return BasisFile(path, axis, tuple(members), path.stat().st_size)
 
 

@@ -1,11 +1,11 @@
 """All layers of a fit, whoever computes them, and what is told of each."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from spectra.core.catalog import Quarantined
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer, Tally
 from spectra.store.journal import Unit
 from spectra.study.metrics import with_metrics
 from spectra.subspaces.layer import LayerTask, fit_layer
@@ -91,27 +91,25 @@ class Each:
         self, tasks: Mapping[str, LayerTask], kept: Keeper[Found], /
     ) -> Iterator[tuple[str, Found]]:
         """Yield what `kept` makes of each task's outcome, as they end."""
-        all_bytes = sum(task.nbytes for task in self.all_tasks)
-        read = all_bytes - sum(task.nbytes for task in tasks.values())
-        done = len(self.all_tasks) - len(tasks)
+        total, nbytes = len(self.all_tasks), _nbytes(self.all_tasks)
+        tally = Tally(
+            self.on_event,
+            "fit",
+            total,
+            nbytes,
+            done=total - len(tasks),
+            nbytes_done=nbytes - _nbytes(tasks.values()),
+        )
         for key, found in self.engine(tasks, kept, self.on_event):
             if self.on_loss is not None:
                 self.on_loss(found.quarantine)
-            done, task = done + 1, tasks[key]
-            read += task.nbytes
-            if self.on_event is not None:
-                self.on_event(
-                    Progress(
-                        "fit",
-                        done,
-                        len(self.all_tasks),
-                        task.key.name,
-                        task.nbytes,
-                        read,
-                        all_bytes,
-                    )
-                )
+            task = tasks[key]
+            tally.tell(task.key.name, task.nbytes)
             yield key, found
+
+
+def _nbytes(tasks: Iterable[LayerTask]) -> int:
+    return sum(task.nbytes for task in tasks)
 
 
 def fitted(task: LayerTask, how: Pass, /) -> LayerOutcome:

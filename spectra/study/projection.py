@@ -17,7 +17,7 @@ from spectra.backend.memory import Budget, parse_bytes
 from spectra.backend.threads import in_order
 from spectra.core.catalog import Checkpoint, LayerSource, Quarantined
 from spectra.core.errors import BudgetError, Quarantine, UsageError
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer, Tally
 from spectra.core.places import cache_folder
 from spectra.core.provenance import version
 from spectra.core.settings import OverlapSettings
@@ -219,16 +219,15 @@ def _each(
 ) -> tuple[list[tuple[Document, Part]], list[Quarantined]]:
     found: list[tuple[Document, Part]] = []
     lost: list[Quarantined] = []
+    sizes = [task.nbytes for _, task in meeting.tasks]
+    tally = Tally(on_event, "project", len(sizes), sum(sizes))
     work = partial(_projected, meeting, room)
     for (_, task), one in in_order(work, meeting.tasks, workers=workers):
         if isinstance(one, Quarantined):
             lost.append(one)
         else:
             found.append(one)
-        if on_event is not None:
-            n = len(found) + len(lost)
-            total = len(meeting.tasks)
-            on_event(Progress("project", n, total, task.key.name))
+        tally.tell(task.key.name, task.nbytes)
     return found, lost
 
 

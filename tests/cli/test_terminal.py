@@ -15,6 +15,7 @@ import pytest
 import spectra
 from spectra.cli.commands import COMMANDS, command_of
 from spectra.core.events import Progress
+from spectra.study.basis import write_basis
 from tests.checkpoints import adapters
 from tests.cli.test_cli import spectra as typed
 
@@ -139,3 +140,30 @@ def test_a_fit_counts_the_bytes_of_its_tensors(tmp_path):
     first, last = told
     assert first.nbytes_done == first.nbytes
     assert last.nbytes_done == q + v
+
+
+@pytest.mark.parametrize(
+    ("stage", "work"),
+    [
+        ("basis", lambda run, p, out, watch: write_basis(
+            run.value, out / "b.safetensors", k=2, axis="model",
+            on_event=watch)),
+        ("project", lambda run, p, out, watch: spectra.project(
+            run, p / "a01", on_event=watch)),
+        ("merge", lambda run, p, out, watch: spectra.merge(
+            p, out / "merged", method="mean", on_event=watch)),
+        ("trim", lambda run, p, out, watch: spectra.merge(
+            p, out / "merged", method="ties", on_event=watch)),
+    ],
+)  # fmt: skip
+def test_what_reads_weights_counts_their_bytes(stage, work, tmp_path):
+    adapters(tmp_path / "p", [4] * 6, {"q": (24, 16), "v": (40, 8)})
+    run = spectra.fit(spectra.scan(tmp_path / "p"), tmp_path / "run.h5")
+    told: list[Progress] = []
+    work(run, tmp_path / "p", tmp_path, told.append)
+    ours = [event for event in told if event.stage == stage]
+    assert {event.nbytes > 0 for event in ours} == {True}
+    read = [event.nbytes for event in ours if event.total == ours[-1].total]
+    assert sum(read) % ours[-1].nbytes_total == 0
+    assert ours[-1].nbytes_done == ours[-1].nbytes_total > 0
+    assert ours[-1].done == ours[-1].total

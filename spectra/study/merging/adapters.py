@@ -17,7 +17,7 @@ from spectra.backend.memory import parse_bytes
 from spectra.backend.threads import in_order
 from spectra.core.catalog import Catalog, Quarantined
 from spectra.core.errors import UsageError
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer, Tally
 from spectra.core.provenance import version
 from spectra.hub.files import HubFiles
 from spectra.report.merge_card import merge_card
@@ -201,11 +201,12 @@ def _each(
 ) -> Iterator[Made | list[Quarantined]]:
     parents = plan.parents
     both = list(zip(parents.modules, parents.tasks, strict=True))
+    nbytes = sum(task.nbytes for task in parents.tasks)
+    tally = Tally(on_event, "merge", len(both), nbytes)
     merging = in_order(partial(merged, how), both, workers=workers)
-    for done, ((module, _), made) in enumerate(merging, start=1):
+    for (module, task), made in merging:
         yield made
-        if on_event is not None:
-            on_event(Progress("merge", done, len(both), module.name))
+        tally.tell(module.name, task.nbytes)
 
 
 def _write_weights(

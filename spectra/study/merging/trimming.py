@@ -17,7 +17,7 @@ from spectra.apply.merging.trimming import (
     least_kept,
 )
 from spectra.backend.threads import in_order
-from spectra.core.events import Observer, Progress
+from spectra.core.events import Observer, Tally
 from spectra.study.merging.module import How, counted
 from spectra.subspaces.layer import LayerTask
 
@@ -53,17 +53,17 @@ def least_of_model(
     """
     if not how.choice.is_of_model:
         return None
-    n = len(tasks[0].holders)
+    n, nbytes = len(tasks[0].holders), sum(task.nbytes for task in tasks)
 
     def count(digits: Digits) -> Counts:
         found = np.zeros((n, BINS), np.int64)
         counting = in_order(
             partial(counted, how, digits), tasks, workers=workers
         )
-        for done, (task, counts) in enumerate(counting, start=1):
+        tally = Tally(on_event, "trim", len(tasks), nbytes)
+        for task, counts in counting:
             found += 0 if counts is None else counts
-            if on_event is not None:
-                on_event(Progress("trim", done, len(tasks), task.key.name))
+            tally.tell(task.key.name, task.nbytes)
         return found
 
     return least_kept(count, n, how.choice.options["density"])
