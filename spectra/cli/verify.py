@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectra.cli import console, options
+from spectra.core.events import Progress
 from spectra.core.text import printable
 
 if TYPE_CHECKING:
@@ -35,25 +36,40 @@ def command(
     Example: spectra verify run.h5
     Example: spectra verify run.h5 --repair
     """
-    from spectra.study.verify import repair, verify
+    from spectra.study.verify import verify
 
     state = verify(run)
     mended = again and state.is_complete and not state.is_whole
-    if mended:
-        with console.observer("fitting") as watch:
-            repair(run, on_event=watch)
+    n_fitted = _repaired(run) if mended else 0
     if json:
         console.document(
             {"run": str(run), "repaired": mended, **asdict(state)}
         )
     elif mended:
-        console.say(_mended(run, state))
+        console.say(_mended(run, state, n_fitted))
     elif state.is_whole:
         console.say(_whole(run, state))
     if not state.is_whole and not mended:
         for line in _losses(run, state):
             console.problem("E_INTEGRITY", line)
         raise typer.Exit(_DAMAGED)
+
+
+def _repaired(run: Path) -> int:
+    """Fit what is damaged again; return how many layers that were."""
+    from spectra.study.verify import repair
+
+    fitted: list[str] = []
+    with console.observer("fitting") as watch:
+
+        def told(event: Progress) -> None:
+            if event.stage == "fit":
+                fitted.append(event.subject)
+            if watch is not None:
+                watch(event)
+
+        repair(run, on_event=told)
+    return len(fitted)
 
 
 def _whole(run: Path, state: "State") -> str:
@@ -65,11 +81,12 @@ def _whole(run: Path, state: "State") -> str:
     )
 
 
-def _mended(run: Path, state: "State") -> str:
+def _mended(run: Path, state: "State", n_fitted: int) -> str:
+    """Say what was done; all anew where this machine has other last bits."""
     n_layers = state.n_layers + len(state.lost)
     again = f"; its report was lost: spectra overlap {run}"
     return (
-        f"{run} is whole again: {len(state.lost)} of {n_layers} layers were"
+        f"{run} is whole again: {n_fitted} of {n_layers} layers were"
         f" fitted again{again if state.report == 'lost' else ''}"
     )
 

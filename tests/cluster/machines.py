@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["Machines", "fitting", "until", "wait_for"]
+__all__ = ["Machines", "finished", "fitting", "until", "wait_for"]
 
 PATIENCE = 60
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -10,14 +11,16 @@ import pytest
 from distributed import Client
 
 import spectra
+from spectra.backend.memory import resident_bytes
 from spectra.core.errors import BudgetError, UsageError
 from spectra.core.settings import FitSettings
+from spectra.store.journal import work_folder
 from spectra.study import cluster
 from spectra.study.cluster import connected
 from spectra.study.remote import fit_unit, told
 from spectra.study.tasks import work_of
 from tests.checkpoints import adapters, dense
-from tests.cluster.machines import fitting, until, wait_for
+from tests.cluster.machines import finished, fitting, until, wait_for
 
 SLOW = {f"h.{i}.weight": (160, 120) for i in range(24)}
 """Layers that take a while, so that something can happen meanwhile."""
@@ -221,6 +224,127 @@ def test_a_worker_that_comes_later_and_would(machines, population):
     ):
         client.submit(fit_unit, text).result()
     assert caught.value.code == "E_WORKERS"
+
+
+@pytest.mark.slow
+def test_a_foreign_worker_loses_nothing_of_what_others_have_finished(
+    own_machines, population, tmp_path
+):
+    folder, expected = population
+    run = tmp_path / "run.h5"
+    own_machines.worker()
+    words = (run, folder, "--scheduler", own_machines.address)
+    with fitting(*words) as driver:
+        own_machines.worker(OPENBLAS_CORETYPE="Prescott")
+        code, said = wait_for(driver)
+    assert code == 4, said
+    assert "E_WORKERS: a worker that came later" in said
+    kept = len(list(run.with_name("run.h5.work").glob("*." + "?" * 64)))
+    assert f"kept {kept}/{len(SLOW)} layers" in said
+    assert kept >= 3
+    spectra.fit(spectra.scan(folder), run)
+    assert digest(run) == expected
+
+
+@pytest.mark.slow
+def test_without_any_worker_for_long(own_machines, population, tmp_path):
+    folder, _ = population
+    own_machines.worker("--no-nanny")
+    quick = "import spectra.study.cluster as c; c._PATIENCE = 3"
+    run = tmp_path / "run.h5"
+    driver = subprocess.Popen(
+        [sys.executable, "-c",
+         f"{quick}; import spectra.cli; spectra.cli.main()", "fit",
+         str(folder), "-o", str(run), "--scheduler", own_machines.address],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(lambda: finished(run) >= 2, "layer")
+    (worker,) = own_machines.workers
+    os.killpg(worker.pid, signal.SIGKILL)
+    code, said = wait_for(driver)
+    assert code == 4, said
+    assert "E_SCHEDULER: there has been no worker for 3 s" in said
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_answer(own_machines, population, monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENCE", 3)
+    own_machines.worker("--no-nanny")
+    own_machines.worker("--no-nanny")
+    with Client(own_machines.address) as client:
+        client.wait_for_workers(2, timeout=30)
+    own_machines.workers[0].send_signal(signal.SIGSTOP)
+    with pytest.raises(UsageError, match="does not answer") as caught:
+        spectra.fit(
+            spectra.scan(population[0]), scheduler=own_machines.address
+        )
+    assert caught.value.code == "E_WORKERS"
+
+
+def test_a_worker_without_spectra(own_machines, population, tmp_path):
+    (tmp_path / "lacks.py").write_text(
+        'import sys\nsys.modules["spectra.study.remote"] = None\n'
+    )
+    own_machines.worker("--preload", str(tmp_path / "lacks.py"))
+    with pytest.raises(UsageError, match="cannot run spectra") as caught:
+        spectra.fit(
+            spectra.scan(population[0]), scheduler=own_machines.address
+        )
+    assert caught.value.code == "E_WORKERS"
+
+
+def test_more_threads_than_there_is_memory_for(
+    own_machines, population, tmp_path
+):
+    own_machines.worker("--nthreads", "64")
+    with pytest.raises(UsageError, match=r"--nthreads \d+") as caught:
+        spectra.fit(
+            spectra.scan(population[0]), tmp_path / "run.h5",
+            scheduler=own_machines.address, memory=resident_bytes() * 2,
+        )  # fmt: skip
+    assert caught.value.code == "E_WORKERS"
+    assert not work_folder(tmp_path / "run.h5").exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["tls://127.0.0.1:9", "nonsense", "foo://127.0.0.1:1", ""]
+)
+def test_an_address_that_is_none(population, address, monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    with pytest.raises(UsageError) as caught:
+        spectra.fit(spectra.scan(population[0]), scheduler=address)
+    assert caught.value.code == "E_SCHEDULER"
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_quiet_and_keeps_what_is_finished(population, tmp_path):
+    folder, expected = population
+    run = tmp_path / "run.h5"
+    words = (run, folder, "--scheduler", "local", "--workers", 2)
+    with fitting(*words) as driver:
+        os.killpg(driver.pid, signal.SIGINT)
+        code, said = wait_for(driver)
+    assert code == 130, said
+    assert said.startswith("spectra: E_INTERRUPTED")
+    assert len(said.splitlines()) == 1, said
+    spectra.fit(spectra.scan(folder), run)
+    assert digest(run) == expected
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_told_of_it(population, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import spectra\n"
+        f"spectra.fit(spectra.scan({str(population[0])!r}),"
+        " scheduler='local', workers=1)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert '__name__ == "__main__"' in done.stderr.splitlines()[-1]
 
 
 def test_a_worker_that_sees_no_files(machines, population, tmp_path):

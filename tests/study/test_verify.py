@@ -51,12 +51,13 @@ def place_of(path, name):
         return file[name].id.get_offset()
 
 
-def spectra_verify(*words):
+def spectra_verify(*words, **environment):
     return subprocess.run(
         [sys.executable, "-m", "spectra", "verify", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | environment,
     )
 
 
@@ -117,6 +118,15 @@ def test_at_the_terminal(run):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{run} is whole again: 1 of 5 layers")
     assert run.read_bytes() == before
+
+
+def test_on_another_kind_of_machine_all_are_fitted_and_said_to_be(run):
+    """Layers whose last bits would differ are not mixed."""
+    flip(run, place_of(run, "layers/000001/output/overlap"))
+    done = spectra_verify(run, "--repair", OPENBLAS_CORETYPE="Prescott")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{run} is whole again: 5 of 5 layers")
+    assert spectra_verify(run).returncode == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
