@@ -260,6 +260,7 @@ def test_a_reader_that_goes_away_is_no_error(population):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
+@pytest.mark.slow
 def test_signals_stop_a_fit_which_then_goes_on(tmp_path, number, code):
     shapes = {f"l{i}": (300, 400) for i in range(60)}
     for i in range(8):

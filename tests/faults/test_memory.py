@@ -152,6 +152,7 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize(
     "mib", [300, 320, 340, 360, 380, 400, 420, 440, 480, 600, 1000, 4096]
 )
+@pytest.mark.slow
 def test_e1_an_address_space_of_any_size(large, tmp_path, mib):
     """The same bits, a layer set aside, or no memory: never a traceback."""
     members, expected = large

@@ -147,6 +147,7 @@ MECHANISMS = [
 
 
 @pytest.mark.parametrize(("name", "mechanism", "n", "shape"), MECHANISMS)
+@pytest.mark.slow
 def test_p_is_uniform_over_populations_that_are_as_the_null_says(
     name, mechanism, n, shape
 ):

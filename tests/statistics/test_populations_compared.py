@@ -333,6 +333,7 @@ def test_a_mean_put_back_is_no_longer_than_a_member():
 
 @pytest.mark.parametrize("uneven", [0.0, 0.8])
 @pytest.mark.parametrize("shared", [0.0, 0.7])
+@pytest.mark.slow
 def test_halves_of_one_population_are_seldom_called_different(shared, uneven):
     """Their means and strengths differ, and all members are uneven."""
     p = []

@@ -135,12 +135,14 @@ BASE = np.full(4, 0.125)
 
 
 @pytest.mark.parametrize("profile", [None, BASE])
+@pytest.mark.slow
 def test_p_is_uniform_where_the_null_holds(profile):
     """400 populations of uneven strengths, 19 draws each."""
     for p in p_values(8, profile=profile).T:
         assert kstest(p, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_a_profile_of_the_members_themselves_errs_towards_not_shared():
     """What leading directions hold by chance is taken for the base's."""
     p = p_values(24, profile=BASE, measured=True, populations=200)

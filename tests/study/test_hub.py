@@ -144,6 +144,7 @@ def named(fault: Fault) -> str:
 
 
 @pytest.mark.parametrize("fault", TRANSIENT, ids=named)
+@pytest.mark.slow
 def test_what_passes_leaves_the_same_bits(hub, tmp_path, monkeypatch, fault):
     clean = fitted(tmp_path / "clean.h5")
     forget(monkeypatch, tmp_path / "other")
@@ -169,6 +170,7 @@ HOSTILE = [
 @pytest.mark.parametrize(
     ("fault", "code"), HOSTILE, ids=lambda v: getattr(v, "kind", v)
 )
+@pytest.mark.slow
 def test_what_does_not_pass_has_a_code_and_no_wrong_number(
     hub, tmp_path, monkeypatch, fault, code
 ):

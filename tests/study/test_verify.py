@@ -130,6 +130,7 @@ def test_on_another_kind_of_machine_all_are_fitted_and_said_to_be(run):
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_wherever_a_byte_flips_the_run_is_mended_or_refused(run, seed):
     """Never a crash, never another number; bytes from all over the file."""
     before = run.read_bytes()
