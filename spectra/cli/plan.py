@@ -83,9 +83,9 @@ def command(
     )
     if plan.layers_on_disk:
         console.say(
-            f"{plan.layers_on_disk} layers do not fit with all checkpoints:"
-            " these are read once, wait on the disk, and are multiplied in"
-            " blocks of columns"
+            f"layers that do not fit with all checkpoints:"
+            f" {plan.layers_on_disk}; what is read of them waits on the disk,"
+            " and is multiplied in blocks of columns"
         )
     if plan.pairs_share > _MOSTLY:
         console.say(

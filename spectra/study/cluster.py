@@ -288,6 +288,7 @@ class _Workers:
     ) -> Iterator[tuple[str, bytes | tuple[str, str]]]:
         """Yield of each layer a unit, or why there is none, as they come."""
         waiting, ended = iter(keys), SimpleQueue[Any]()
+        # Held here: a future that nobody holds is given up.
         under_way: dict[str, tuple[str, Future]] = {}
         # Another driver's layers may be the same, with other memory.
         ours = uuid4().hex

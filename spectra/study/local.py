@@ -20,9 +20,9 @@ from spectra.subspaces.layer import LayerTask
 from spectra.subspaces.products import Pass
 from spectra.subspaces.result import LayerOutcome
 
-__all__ = ["DEATHS", "Here"]
+__all__ = ["Here"]
 
-DEATHS = 3
+_DEATHS = 3
 """So many processes may die at a layer that they fit alone."""
 
 
@@ -108,7 +108,7 @@ class _Threads:
 
 def _alone(task: LayerTask, how: Pass, deaths: int) -> LayerOutcome:
     """Return what is left of a layer that was hard on an earlier try."""
-    if deaths >= DEATHS:
+    if deaths >= _DEATHS:
         return lost(
             task,
             "POISON",

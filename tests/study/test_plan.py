@@ -199,7 +199,7 @@ def test_a_plan_says_what_waits_on_the_disk(tmp_path):
     large = Population("large", 60, shapes, "BF16")
     told, found = plan_of(large, tmp_path, workers=1, memory="600MiB")
     assert found["layers_on_disk"] == 2
-    assert "2 layers do not fit with all checkpoints" in told
+    assert "layers that do not fit with all checkpoints: 2;" in told
     told, found = plan_of(large, tmp_path, workers=1, memory="8GiB")
     assert found["layers_on_disk"] == 0
     assert "do not fit" not in told
